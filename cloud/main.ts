@@ -1,0 +1,39 @@
+/** What runs in the cloud, top to bottom: one broker that gateways come up to. */
+import { listenerPolicy } from '../src/adapters/auth-listener/policy.ts'
+import { systemRandom } from '../src/adapters/system/random.ts'
+import { GatewayReceiver } from '../src/bridge/receiver.ts'
+import { Broker } from '../src/broker/broker.ts'
+import type { Settings } from '../src/config/settings.ts'
+import { Failure } from '../src/lib/errors.ts'
+import { makeBridges } from '../src/node/bridges.ts'
+import { brokerSettings } from '../src/node/broker-settings.ts'
+import { Listeners } from '../src/node/listeners.ts'
+import { RunningNode } from '../src/node/running-node.ts'
+import { openStorage } from '../src/node/storage.ts'
+import type { RootLog } from '../src/ports/log.ts'
+
+/** Rejects with a Failure when the world does not let it start. */
+export async function runCloud(settings: Settings, log: RootLog): Promise<RunningNode> {
+  if (settings.serials.length > 0) throw new Failure('ERR_CONFIG_VALUE', '[[serial]] belongs to the edge profile')
+  const { clock, store } = await openStorage(settings, log)
+  try {
+    const receiver = new GatewayReceiver(store.marks)
+    const broker = new Broker({
+      settings: brokerSettings(settings),
+      clock,
+      random: systemRandom,
+      log,
+      store,
+      authenticator: listenerPolicy,
+      authorizer: listenerPolicy,
+      gate: receiver,
+    })
+    const epoch = await broker.load((key, mark) => receiver.restore(key, mark))
+    const bridges = makeBridges(settings, { local: broker, epoch, clock, random: systemRandom, log })
+    const listeners = await Listeners.open(settings, broker, log)
+    return new RunningNode({ settings, log, store, broker, listeners, bridges, serials: [] })
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}

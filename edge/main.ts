@@ -1,0 +1,48 @@
+/** What runs on a gateway, top to bottom: one broker between serial lines, local clients and the way up. */
+import { listenerPolicy } from '../src/adapters/auth-listener/policy.ts'
+import { SerialPortDriver } from '../src/adapters/serial-port/driver.ts'
+import { systemRandom } from '../src/adapters/system/random.ts'
+import { GatewayReceiver } from '../src/bridge/receiver.ts'
+import { Broker } from '../src/broker/broker.ts'
+import type { SerialLineSettings, Settings } from '../src/config/settings.ts'
+import { SerialListener } from '../src/gateway/serial-listener.ts'
+import { makeBridges } from '../src/node/bridges.ts'
+import { brokerSettings } from '../src/node/broker-settings.ts'
+import { Listeners } from '../src/node/listeners.ts'
+import { RunningNode } from '../src/node/running-node.ts'
+import { openStorage } from '../src/node/storage.ts'
+import type { RootLog } from '../src/ports/log.ts'
+import type { ListenerTraits } from '../src/ports/transport.ts'
+
+/** Rejects with a Failure when the world does not let it start. */
+export async function runEdge(settings: Settings, log: RootLog): Promise<RunningNode> {
+  const { clock, store } = await openStorage(settings, log)
+  try {
+    const receiver = new GatewayReceiver(store.marks)
+    const broker = new Broker({
+      settings: brokerSettings(settings),
+      clock,
+      random: systemRandom,
+      log,
+      store,
+      authenticator: listenerPolicy,
+      authorizer: listenerPolicy,
+      gate: receiver,
+    })
+    const epoch = await broker.load((key, mark) => receiver.restore(key, mark))
+    const bridges = makeBridges(settings, { local: broker, epoch, clock, random: systemRandom, log })
+    const driver = new SerialPortDriver()
+    const serialParts = { driver, acceptor: broker, clock, random: systemRandom, log: log.child({ part: 'serial' }) }
+    const serials = settings.serials.map((line) => new SerialListener(line, serialTraits(line), serialParts))
+    const listeners = await Listeners.open(settings, broker, log)
+    return new RunningNode({ settings, log, store, broker, listeners, bridges, serials })
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+/** Whoever holds the wire is trusted as far as the mountpoint reaches. */
+function serialTraits({ name, mountpoint }: SerialLineSettings): ListenerTraits {
+  return { name: `serial ${name}`, mountpoint, requireIdentity: false, allowAnonymous: true, acceptsGateways: false }
+}

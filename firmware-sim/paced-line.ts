@@ -1,0 +1,111 @@
+/**
+ * One direction of a serial line: bytes go in at once and come out at the baud rate, ten bits each, as a UART would
+ * hand them over. Ptys and in-memory lines carry bytes as fast as they are written; without this, rates are fiction.
+ * Faults come from a seed, so that a run can be repeated.
+ */
+import type { DeviceClock, DeviceTimer } from './clock.ts'
+import type { SeededRandom } from './seeded-random.ts'
+
+export interface LineFaults {
+  readonly random: SeededRandom
+  /** Probability that a bit arrives inverted. */
+  readonly bitErrorRate?: number
+  /** Probabilities per byte: it is lost, it comes twice, one to eight random bytes come before it. */
+  readonly dropRate?: number
+  readonly duplicateRate?: number
+  readonly garbageRate?: number
+}
+
+const bitsPerByte = 10
+
+/** Bytes are handed over in portions of this time, as a receive FIFO or a USB adapter does. */
+const portionMs = 1
+
+export class PacedLine {
+  /** false: the line is cut; what goes in is lost. */
+  isConnected = true
+  /** May be changed while the line is in use; undefined = a perfect line. */
+  faults: LineFaults | undefined
+  readonly #bytesPerMs: number
+  readonly #clock: DeviceClock
+  readonly #deliver: (chunk: Buffer) => void
+  #queue: Buffer[] = []
+  #byteCount = 0
+  /** When the byte at the head of the queue began, in the rhythm of the line. */
+  #headAtMs = 0
+  #timer: DeviceTimer | undefined
+
+  constructor(baudRate: number, clock: DeviceClock, deliver: (chunk: Buffer) => void, faults?: LineFaults) {
+    this.#bytesPerMs = baudRate / bitsPerByte / 1000
+    this.#clock = clock
+    this.#deliver = deliver
+    this.faults = faults
+  }
+
+  /** Bytes that have not come out. */
+  get bufferedByteCount(): number {
+    return this.#byteCount
+  }
+
+  /** Takes ownership of `bytes`. */
+  write(bytes: Buffer): void {
+    if (!this.isConnected || bytes.length === 0) return
+    if (this.#byteCount === 0) this.#headAtMs = Math.max(this.#headAtMs, this.#clock.nowMs())
+    this.#queue.push(bytes)
+    this.#byteCount += bytes.length
+    this.#wake()
+  }
+
+  /** What is under way is lost: the sender lost power in the middle of a byte. */
+  clear(): void {
+    this.#queue = []
+    this.#byteCount = 0
+    this.#timer?.cancel()
+    this.#timer = undefined
+  }
+
+  #wake(): void {
+    if (this.#timer !== undefined || this.#byteCount === 0) return
+    const portionBytes = Math.min(this.#byteCount, Math.max(1, Math.ceil(portionMs * this.#bytesPerMs)))
+    const dueMs = this.#headAtMs + portionBytes / this.#bytesPerMs
+    this.#timer = this.#clock.after(Math.max(0, dueMs - this.#clock.nowMs()), () => this.#onDue(portionBytes))
+  }
+
+  /** At least `portionBytes` are through; a late timer brings more. */
+  #onDue(portionBytes: number): void {
+    this.#timer = undefined
+    const elapsedBytes = Math.floor((this.#clock.nowMs() - this.#headAtMs) * this.#bytesPerMs)
+    const chunk = this.#take(Math.max(portionBytes, elapsedBytes))
+    this.#headAtMs += chunk.length / this.#bytesPerMs
+    this.#wake()
+    const received = this.faults === undefined ? chunk : damage(chunk, this.faults)
+    if (this.isConnected && received.length > 0) this.#deliver(received)
+  }
+
+  #take(byteCountMax: number): Buffer {
+    const chunk = Buffer.allocUnsafe(Math.min(byteCountMax, this.#byteCount))
+    for (let filled = 0; filled < chunk.length; ) {
+      const piece = this.#queue[0] as Buffer
+      const count = piece.copy(chunk, filled)
+      if (count === piece.length) this.#queue.shift()
+      else this.#queue[0] = piece.subarray(count)
+      filled += count
+    }
+    this.#byteCount -= chunk.length
+    return chunk
+  }
+}
+
+function damage(chunk: Buffer, faults: LineFaults): Buffer {
+  const { random, bitErrorRate = 0, dropRate = 0, duplicateRate = 0, garbageRate = 0 } = faults
+  const byteErrorRate = 1 - (1 - bitErrorRate) ** 8
+  const received: number[] = []
+  for (const sent of chunk) {
+    if (random.next() < garbageRate) received.push(...random.bytes(1 + random.below(8)))
+    if (random.next() < dropRate) continue
+    const byte = random.next() < byteErrorRate ? sent ^ (1 << random.below(8)) : sent
+    received.push(byte)
+    if (random.next() < duplicateRate) received.push(byte)
+  }
+  return Buffer.from(received)
+}

@@ -1,0 +1,400 @@
+/**
+ * The device end of the serial link, as small firmware would have it: frames of at most 128 bytes, three of them under
+ * way, a fixed acknowledgement timer that doubles, no measuring. It shares no line with the gateway's end.
+ *
+ * After power-on it sends RST until the gateway answers; a RST of the gateway during the conversation means that the
+ * gateway closed the MQTT connection.
+ */
+import type { DeviceClock, DeviceTimer } from './clock.ts'
+import {
+  Flag,
+  type Frame,
+  fromWire,
+  headerAndCrcBytes,
+  littleEndian,
+  numberField,
+  Type,
+  toFields,
+  toWire,
+} from './link-codec.ts'
+import type { SeededRandom } from './seeded-random.ts'
+
+export interface DeviceLinkOwner {
+  /** Bytes for the UART. */
+  write(bytes: Buffer): void
+  /** A conversation began. */
+  onUp(): void
+  /** The next bytes of the gateway's stream. */
+  onBytes(bytes: Buffer): void
+  /** The conversation ended; another one is sought. */
+  onDown(): void
+}
+
+/** By the number that RST carries. */
+export const RESET_REASONS = ['unknown', 'power-on', 'brown-out', 'watchdog', 'pin', 'software'] as const
+export type ResetReason = (typeof RESET_REASONS)[number]
+
+const frameBytesMax = 128
+const receiveBytesMax = 2 * frameBytesMax
+const creditBytes = 512
+const windowFrames = 3
+
+const ackDelayMs = 20
+const timeoutsMax = 6
+const silentMsMax = 2000
+const pingsMax = 3
+const resetRepeatMs = 1000
+const holdMs = 1000
+
+const Field = {
+  version: 1,
+  role: 2,
+  bootId: 3,
+  conversation: 4,
+  reason: 5,
+  mtu: 6,
+  credit: 7,
+  window: 8,
+  id: 9,
+  name: 10,
+}
+const nothing = Buffer.alloc(0)
+const longAgo = Number.NEGATIVE_INFINITY
+
+type Flight = { readonly seq: number; readonly payload: Buffer; readonly wireBytes: number }
+
+export class DeviceLink {
+  /** Conversations begun, frames sent again, and frames that came damaged. */
+  upCount = 0
+  resentFrameCount = 0
+  damagedFrameCount = 0
+  readonly #id: string
+  readonly #baudRate: number
+  readonly #owner: DeviceLinkOwner
+  readonly #clock: DeviceClock
+  readonly #random: SeededRandom
+  #isOn = false
+  #isUp = false
+  #bootId = 0
+  #reason: ResetReason = 'unknown'
+  /** The one that is open, or that we ask for. */
+  #conversation = 0
+  #received: Buffer = nothing
+  #isOverlong = false
+  #expectedSeq = 0
+  #nextSeq = 0
+  #queue: Buffer = nothing
+  #flight: Flight[] = []
+  #payloadMax = 0
+  #peerCreditBytes = 0
+  #peerWindowFrames = 0
+  #timeoutCount = 0
+  #wentBackAtMs = longAgo
+  #nakAtMs = longAgo
+  #heldUntilMs = 0
+  #heardAtMs = 0
+  #pingCount = 0
+  #ackTimer: DeviceTimer | undefined
+  #resendTimer: DeviceTimer | undefined
+  #pulse: DeviceTimer | undefined
+
+  constructor(id: string, baudRate: number, owner: DeviceLinkOwner, clock: DeviceClock, random: SeededRandom) {
+    this.#id = id
+    this.#baudRate = baudRate
+    this.#owner = owner
+    this.#clock = clock
+    this.#random = random
+  }
+
+  get isUp(): boolean {
+    return this.#isUp
+  }
+
+  /** Bytes of the stream that the gateway has not acknowledged. */
+  get bufferedByteCount(): number {
+    return this.#queue.length + this.#flight.reduce((sum, frame) => sum + frame.payload.length, 0)
+  }
+
+  /** Starts from nothing, as after a reset: with a new boot id, without any memory of a conversation. */
+  powerOn(reason: ResetReason): void {
+    this.powerOff()
+    this.#isOn = true
+    this.#reason = reason
+    this.#bootId = this.#random.uint32()
+    this.#received = nothing
+    this.#seek()
+  }
+
+  powerOff(): void {
+    this.#isOn = false
+    this.#isUp = false
+    this.#stopTimers()
+  }
+
+  /** Gives up the conversation and asks for another one. */
+  reset(): void {
+    if (this.#isUp) this.#goDown()
+  }
+
+  /** Ignored while no conversation is open. */
+  send(bytes: Buffer): void {
+    if (!this.#isUp) return
+    this.#queue = Buffer.concat([this.#queue, bytes])
+    this.#fill()
+  }
+
+  /** A line for people, outside of the stream. */
+  log(text: string): void {
+    this.#write(Type.log, 0, this.#nextSeq, Buffer.from(text).subarray(0, frameBytesMax - headerAndCrcBytes))
+  }
+
+  /** Bytes from the UART. */
+  receive(bytes: Buffer): void {
+    let rest = bytes
+    while (this.#isOn) {
+      const end = rest.indexOf(0)
+      const part = end < 0 ? rest : rest.subarray(0, end)
+      this.#isOverlong ||= this.#received.length + part.length > receiveBytesMax
+      this.#received = this.#isOverlong ? nothing : Buffer.concat([this.#received, part])
+      if (end < 0) return
+      this.#onDelimiter()
+      rest = rest.subarray(end + 1)
+    }
+  }
+
+  #onDelimiter(): void {
+    const stuffed = this.#received
+    const isOverlong = this.#isOverlong
+    this.#received = nothing
+    this.#isOverlong = false
+    if (stuffed.length === 0 && !isOverlong) return
+    const frame = isOverlong ? undefined : fromWire(stuffed)
+    if (frame !== undefined) {
+      this.#onFrame(frame)
+      return
+    }
+    this.damagedFrameCount++
+    if (this.#isUp) this.#reject()
+  }
+
+  #onFrame(frame: Frame): void {
+    const conversation = numberField(frame.payload, Field.conversation)
+    const isFromGateway = numberField(frame.payload, Field.role) === 1
+    if (frame.type === Type.rst) {
+      if (isFromGateway && conversation !== undefined) this.#onReset(conversation, frame.payload)
+    } else if (frame.type === Type.rstAck) {
+      if (isFromGateway && !this.#isUp && conversation === this.#conversation) this.#goUp(frame.payload)
+    } else if (this.#isUp) {
+      this.#onFrameUp(frame)
+    }
+  }
+
+  #onReset(conversation: number, payload: Buffer): void {
+    // While both ask, ours wins: the gateway answers it when it hears it again.
+    if (!this.#isUp) {
+      this.#sendHello(Type.rst)
+      return
+    }
+    const isRepeat = conversation === this.#conversation
+    if (!isRepeat) {
+      this.#isUp = false
+      this.#stopTimers()
+      this.#conversation = conversation
+    }
+    this.#sendHello(Type.rstAck)
+    if (isRepeat) return
+    this.#owner.onDown()
+    this.#goUp(payload)
+  }
+
+  #onFrameUp(frame: Frame): void {
+    this.#heardAtMs = this.#clock.nowMs()
+    this.#pingCount = 0
+    this.#heldUntilMs = frame.flags & Flag.notReady ? this.#heardAtMs + holdMs : 0
+    this.#acknowledged(frame.ack)
+    if (frame.type === Type.data) this.#onData(frame)
+    else if (frame.type === Type.nak) this.#goBack()
+    else if (frame.type === Type.ping) this.#write(Type.pong, 0, this.#nextSeq, nothing)
+    else if (frame.type === Type.err) this.#goDown()
+    this.#fill()
+  }
+
+  #onData(frame: Frame): void {
+    const ahead = (frame.seq - this.#expectedSeq) & 255
+    if (ahead > 127) {
+      // The gateway missed our acknowledgement.
+      this.#sendAck()
+      return
+    }
+    if (ahead > 0) {
+      this.#reject()
+      return
+    }
+    this.#expectedSeq = (this.#expectedSeq + 1) & 255
+    this.#nakAtMs = longAgo
+    // The second frame without an acknowledgement brings it at once.
+    if (this.#ackTimer !== undefined) this.#sendAck()
+    else this.#ackTimer = this.#clock.after(ackDelayMs, () => this.#sendAck())
+    this.#owner.onBytes(Buffer.from(frame.payload))
+  }
+
+  #acknowledged(ack: number): void {
+    const count = this.#flight.length - ((this.#nextSeq - ack) & 255)
+    if (count <= 0) return
+    this.#flight.splice(0, count)
+    this.#timeoutCount = 0
+    this.#armResend()
+  }
+
+  #reject(): void {
+    const nowMs = this.#clock.nowMs()
+    if (nowMs - this.#nakAtMs < this.#lineMs(windowFrames * frameBytesMax)) return
+    this.#nakAtMs = nowMs
+    this.#write(Type.nak, 0, this.#nextSeq, nothing)
+  }
+
+  /** Sends everything under way again, unless that was done a moment ago and cannot have arrived. */
+  #goBack(): void {
+    const nowMs = this.#clock.nowMs()
+    const underWayBytes = this.#flight.reduce((sum, frame) => sum + frame.wireBytes, 0)
+    if (this.#flight.length === 0 || nowMs - this.#wentBackAtMs < this.#lineMs(underWayBytes)) return
+    this.#wentBackAtMs = nowMs
+    for (const frame of this.#flight) this.#write(Type.data, Flag.retransmitted, frame.seq, frame.payload)
+    this.resentFrameCount += this.#flight.length
+    this.#armResend()
+  }
+
+  #onTimeout(): void {
+    this.#resendTimer = undefined
+    this.#timeoutCount++
+    if (this.#timeoutCount >= timeoutsMax) {
+      this.#goDown()
+      return
+    }
+    this.#wentBackAtMs = longAgo
+    this.#goBack()
+  }
+
+  #armResend(): void {
+    this.#resendTimer?.cancel()
+    this.#resendTimer = undefined
+    if (this.#flight.length === 0) return
+    const waitMs = Math.max(100, 4 * this.#lineMs(frameBytesMax) + 20) * 2 ** this.#timeoutCount
+    this.#resendTimer = this.#clock.after(Math.min(2400, waitMs), () => this.#onTimeout())
+  }
+
+  /** Sends what is queued, as far as window and credit of the gateway go. */
+  #fill(): void {
+    while (this.#isUp && this.#queue.length > 0 && this.#flight.length < this.#peerWindowFrames) {
+      if (this.#clock.nowMs() < this.#heldUntilMs) return
+      const payload = this.#queue.subarray(0, this.#payloadMax)
+      const underWayBytes = this.#flight.reduce((sum, frame) => sum + frame.wireBytes, 0)
+      const wireBytes = payload.length + headerAndCrcBytes + 3
+      if (this.#flight.length > 0 && underWayBytes + wireBytes > this.#peerCreditBytes) return
+      this.#queue = this.#queue.subarray(payload.length)
+      const seq = this.#nextSeq
+      this.#nextSeq = (seq + 1) & 255
+      this.#flight.push({ seq, payload, wireBytes })
+      this.#write(Type.data, this.#queue.length > 0 ? Flag.more : 0, seq, payload)
+      if (this.#resendTimer === undefined) this.#armResend()
+    }
+  }
+
+  #sendAck(): void {
+    this.#write(Type.ack, 0, this.#nextSeq, nothing)
+  }
+
+  #goUp(gateway: Buffer): void {
+    const mtuBytes = Math.min(frameBytesMax, numberField(gateway, Field.mtu) ?? 48)
+    this.#payloadMax = mtuBytes - headerAndCrcBytes
+    this.#peerCreditBytes = numberField(gateway, Field.credit) ?? 64
+    this.#peerWindowFrames = Math.min(windowFrames, numberField(gateway, Field.window) ?? 1)
+    this.#queue = nothing
+    this.#flight = []
+    this.#nextSeq = 0
+    this.#expectedSeq = 0
+    this.#timeoutCount = 0
+    this.#wentBackAtMs = longAgo
+    this.#nakAtMs = longAgo
+    this.#heldUntilMs = 0
+    this.#heardAtMs = this.#clock.nowMs()
+    this.#pingCount = 0
+    this.#isUp = true
+    this.upCount++
+    this.#setPulse(silentMsMax)
+    this.#owner.onUp()
+  }
+
+  #goDown(): void {
+    this.#isUp = false
+    this.#stopTimers()
+    this.#seek()
+    this.#owner.onDown()
+  }
+
+  #seek(): void {
+    this.#conversation = this.#random.uint32()
+    this.#sendHello(Type.rst)
+    this.#setPulse(resetRepeatMs)
+  }
+
+  /** Once a second or two: the repeat of an unanswered RST, or a look whether the gateway is still there. */
+  #onPulse(): void {
+    if (!this.#isUp) {
+      this.#sendHello(Type.rst)
+      this.#setPulse(resetRepeatMs)
+      return
+    }
+    this.#fill()
+    const silentMs = this.#clock.nowMs() - this.#heardAtMs
+    if (silentMs < silentMsMax) {
+      this.#setPulse(silentMsMax - silentMs)
+      return
+    }
+    if (this.#pingCount === pingsMax) {
+      this.#goDown()
+      return
+    }
+    this.#pingCount++
+    this.#write(Type.ping, 0, this.#nextSeq, nothing)
+    this.#setPulse(silentMsMax)
+  }
+
+  #setPulse(delayMs: number): void {
+    this.#pulse?.cancel()
+    this.#pulse = this.#clock.after(delayMs, () => this.#onPulse())
+  }
+
+  #stopTimers(): void {
+    for (const timer of [this.#ackTimer, this.#resendTimer, this.#pulse]) timer?.cancel()
+    this.#ackTimer = undefined
+    this.#resendTimer = undefined
+    this.#pulse = undefined
+  }
+
+  #sendHello(type: number): void {
+    const payload = toFields([
+      [Field.version, littleEndian(1, 1)],
+      [Field.role, littleEndian(0, 1)],
+      [Field.bootId, littleEndian(this.#bootId, 4)],
+      [Field.conversation, littleEndian(this.#conversation, 4)],
+      [Field.reason, littleEndian(RESET_REASONS.indexOf(this.#reason), 1)],
+      [Field.mtu, littleEndian(frameBytesMax, 2)],
+      [Field.credit, littleEndian(creditBytes, 2)],
+      [Field.window, littleEndian(windowFrames, 1)],
+      [Field.id, Buffer.from(this.#id).subarray(0, 24)],
+      [Field.name, Buffer.from('firmware-sim')],
+    ])
+    this.#write(type, 0, 0, payload)
+  }
+
+  #write(type: number, flags: number, seq: number, payload: Buffer): void {
+    this.#ackTimer?.cancel()
+    this.#ackTimer = undefined
+    this.#owner.write(toWire({ type, flags, seq, ack: this.#expectedSeq, payload }))
+  }
+
+  #lineMs(byteCount: number): number {
+    return (byteCount * 10_000) / this.#baudRate
+  }
+}

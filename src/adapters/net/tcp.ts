@@ -1,0 +1,24 @@
+/** Plain TCP. Whoever needs to know who the peer is takes TLS or asks for a password. */
+import { createServer } from 'node:net'
+import type { Log } from '../../ports/log.ts'
+import type { Acceptor, ListenerTraits } from '../../ports/transport.ts'
+import type { Address } from './address.ts'
+import { type NetListener, SocketListener } from './listener.ts'
+
+export interface TcpSettings {
+  readonly bind: Address
+}
+
+/** Rejects with the Failure ERR_LISTEN. */
+export async function listenTcp(
+  settings: TcpSettings,
+  acceptor: Acceptor,
+  traits: ListenerTraits,
+  log: Log,
+): Promise<NetListener> {
+  const server = createServer()
+  const listener = new SocketListener(server, acceptor, traits, log)
+  server.on('connection', (socket) => listener.accept(socket, undefined))
+  await listener.open(settings.bind)
+  return listener
+}

@@ -1,0 +1,109 @@
+/**
+ * TLS 1.2 and newer. Where the listener asks for identity, a peer without a certificate of the CA is refused by TLS
+ * itself, before a byte of it reaches the broker; the common name of the certificate is then its identity.
+ */
+import type { Socket } from 'node:net'
+import { createServer, type TLSSocket } from 'node:tls'
+import { Failure } from '../../lib/errors.ts'
+import type { Log } from '../../ports/log.ts'
+import type { Acceptor, ListenerTraits } from '../../ports/transport.ts'
+import type { Address } from './address.ts'
+import { type CertificateFiles, readSecureOptions } from './certificate-files.ts'
+import { type NetListener, SocketListener } from './listener.ts'
+import { describeCode, describeError } from './network-error.ts'
+import { remoteOf } from './socket-link.ts'
+
+export interface TlsSettings {
+  readonly bind: Address
+  readonly files: TlsFiles
+}
+
+/** Paths of PEM files. */
+export interface TlsFiles extends CertificateFiles {
+  /** The CA of client certificates; needed where the listener asks for identity, else unused. */
+  readonly ca: string | undefined
+}
+
+export interface TlsListener extends NetListener {
+  /** New handshakes use what the files hold now. @throws Failure ERR_CERTIFICATE and goes on with what it has */
+  reload(files: TlsFiles): void
+}
+
+const handshakeTimeoutMs = 10_000
+
+/** Rejects with the Failure ERR_LISTEN or ERR_CERTIFICATE. */
+export async function listenTls(
+  settings: TlsSettings,
+  acceptor: Acceptor,
+  traits: ListenerTraits,
+  log: Log,
+): Promise<TlsListener> {
+  const { requireIdentity } = traits
+  const server = createServer({
+    ...readServerOptions(settings.files, requireIdentity),
+    requestCert: requireIdentity,
+    rejectUnauthorized: requireIdentity,
+    handshakeTimeout: handshakeTimeoutMs,
+  })
+  const listener = new SocketListener(server, acceptor, traits, log)
+  /** Connections whose handshake is under way, and where they come from. Each ends in one of the two events below. */
+  const handshakes = new Map<Socket, string>()
+
+  server.on('connection', (socket) => handshakes.set(socket, remoteOf(socket)))
+  server.on('secureConnection', (socket) => {
+    handshakes.delete(socketUnder(socket))
+    const identity = socket.authorized ? commonName(socket) : undefined
+    if (requireIdentity && identity === undefined) {
+      listener.refusals.add(remoteOf(socket), 'the client certificate has no common name')
+      socket.destroy()
+    } else {
+      listener.accept(socket, identity)
+    }
+  })
+  server.on('tlsClientError', (error, socket) => {
+    const under = socketUnder(socket)
+    listener.refusals.add(handshakes.get(under) ?? 'unknown', refusal(error, socket))
+    handshakes.delete(under)
+  })
+  await listener.open(settings.bind)
+
+  return {
+    get address() {
+      return listener.address
+    },
+    get linkCount() {
+      return listener.linkCount
+    },
+    close() {
+      for (const socket of handshakes.keys()) socket.destroy()
+      return listener.close()
+    },
+    reload(files) {
+      server.setSecureContext(readServerOptions(files, requireIdentity))
+    },
+  }
+}
+
+function readServerOptions(files: TlsFiles, requireIdentity: boolean) {
+  if (!requireIdentity) return readSecureOptions(files, undefined)
+  // Without a CA of its own Node would let in everybody whom any public CA ever certified.
+  if (files.ca === undefined) throw new Failure('ERR_CERTIFICATE', 'ca is not set, but clients must show a certificate')
+  return readSecureOptions(files, files.ca)
+}
+
+/** A certificate with several common names proves none. */
+function commonName(socket: TLSSocket): string | undefined {
+  const name: unknown = socket.getPeerCertificate().subject?.CN
+  return typeof name === 'string' && name !== '' ? name : undefined
+}
+
+/** A certificate that did not hold closes the socket without an error of its own. */
+function refusal(error: Error, socket: TLSSocket): string {
+  const { authorizationError } = socket as { authorizationError: unknown }
+  return typeof authorizationError === 'string' ? describeCode(authorizationError) : describeError(error)
+}
+
+/** The TCP socket that 'connection' announced. Node has no public way from one to the other. */
+function socketUnder(socket: TLSSocket): Socket {
+  return (socket as { _parent?: Socket })._parent ?? socket
+}

@@ -1,0 +1,104 @@
+/**
+ * The Store port in memory: for tests, and for `durability = "ram"`, where durable means for as long as the process
+ * lives. It keeps the rhythm of a store on disk: writes take effect, and become durable, at the end of the turn.
+ */
+import { assert, must } from '../../lib/assert.ts'
+import type { Clock } from '../../ports/clock.ts'
+import type { Random } from '../../ports/random.ts'
+import type {
+  MarkStore,
+  Qos2Inbox,
+  RetainedStore,
+  SessionStore,
+  Store,
+  StoreLoader,
+  StoreOwner,
+  Ticket,
+} from '../../ports/store.ts'
+import { MemoryDisk } from './disk.ts'
+import { MemoryMessageLog } from './message-log.ts'
+
+export interface MemoryStoreOptions {
+  readonly clock: Clock
+  readonly random: Random
+  /** What an earlier store left behind; without it the store is new. */
+  readonly disk?: MemoryDisk
+}
+
+export class MemoryStore implements Store {
+  readonly log: MemoryMessageLog
+  readonly sessions: SessionStore
+  readonly inbox: Qos2Inbox
+  readonly retained: RetainedStore
+  readonly marks: MarkStore
+  readonly isWritable = true
+  durableTicket: Ticket = 0
+  readonly #clock: Clock
+  readonly #disk: MemoryDisk
+  /** The writes of the group commit after `durableTicket`. */
+  #changes: (() => void)[] = []
+  #owner: StoreOwner | undefined
+  #isClosed = false
+
+  constructor({ clock, random, disk = new MemoryDisk() }: MemoryStoreOptions) {
+    this.#clock = clock
+    this.#disk = disk
+    disk.epoch ??= random.hex(8)
+    const join = (change: () => void): void => this.#join(change)
+    this.log = new MemoryMessageLog(disk, join)
+    this.sessions = {
+      save: (record) => join(() => disk.saveSession(record)),
+      saveCursor: (clientId, cursor) => join(() => disk.saveCursor(clientId, cursor)),
+      remove: (clientId) => join(() => disk.sessions.delete(clientId)),
+    }
+    this.inbox = {
+      put: (clientId, packetId) => join(() => disk.putInbox(clientId, packetId)),
+      release: (clientId, packetId) => join(() => disk.inboxes.get(clientId)?.delete(packetId)),
+      clear: (clientId) => join(() => disk.inboxes.delete(clientId)),
+    }
+    this.retained = {
+      set: (publish) => {
+        publish.own()
+        join(() => disk.retained.set(publish.topic, publish))
+      },
+      clear: (topic) => join(() => disk.retained.delete(topic)),
+    }
+    this.marks = { set: (key, mark) => join(() => disk.marks.set(key, mark)) }
+  }
+
+  get lastTicket(): Ticket {
+    return this.durableTicket + (this.#changes.length > 0 ? 1 : 0)
+  }
+
+  bind(owner: StoreOwner): void {
+    this.#owner = owner
+  }
+
+  async load(loader: StoreLoader): Promise<void> {
+    const { epoch, sessions, inboxes, retained, marks } = this.#disk
+    loader.onEpoch(must(epoch, 'epoch of the log'))
+    for (const record of sessions.values()) loader.onSession(record)
+    for (const [clientId, packetIds] of inboxes) for (const packetId of packetIds) loader.onInbox(clientId, packetId)
+    for (const publish of retained.values()) loader.onRetained(publish)
+    for (const [key, mark] of marks) loader.onMark(key, mark)
+  }
+
+  async close(): Promise<void> {
+    this.#commit()
+    this.#isClosed = true
+  }
+
+  #join(change: () => void): void {
+    assert(!this.#isClosed, 'a write to a closed store')
+    if (this.#changes.push(change) === 1) this.#clock.afterTurn(() => this.#commit())
+  }
+
+  #commit(): void {
+    const changes = this.#changes
+    if (changes.length === 0) return
+    this.#changes = []
+    for (const change of changes) change()
+    this.durableTicket++
+    must(this.#owner, 'owner of the store').onDurable(this.durableTicket)
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * The writes of one group commit while it collects them. Messages keep their order; of everything else only the last
+ * write of a key counts, so that a commit never writes a row twice.
+ */
+import type { Mark, Seq, SessionRecord, Ticket } from '../../ports/store.ts'
+import type { Publish } from '../../protocol/packets/publish.ts'
+import type { Value } from './connection.ts'
+import { MessagePacker } from './packed-messages.ts'
+import { encodeSession } from './session-text.ts'
+
+/** Changes to the inbox of one client: true for an id that was put, false for one that was released. */
+interface InboxChanges {
+  isCleared: boolean
+  readonly isPutById: Map<number, boolean>
+}
+
+export class Batch {
+  readonly ticket: Ticket
+  /** Seq of its last message; undefined when it has none. */
+  lastSeq: Seq | undefined
+  #firstSeq: Seq = 0
+  #startByte = 0
+  readonly #messages = new MessagePacker()
+  /** undefined = removed. */
+  readonly #sessions = new Map<string, SessionRecord | undefined>()
+  readonly #cursors = new Map<string, Seq>()
+  readonly #inboxes = new Map<string, InboxChanges>()
+  /** undefined = cleared. */
+  readonly #retained = new Map<string, Publish | undefined>()
+  readonly #marks = new Map<string, Mark>()
+  #values: readonly Value[] | undefined
+
+  constructor(ticket: Ticket) {
+    this.ticket = ticket
+  }
+
+  /** Bytes of the messages in it. */
+  get byteCount(): number {
+    return this.#messages.byteCount
+  }
+
+  /** @param startByte bytes of all messages before it @returns bytes of topic, payload and properties */
+  addMessage(seq: Seq, startByte: number, publish: Publish): number {
+    if (this.lastSeq === undefined) {
+      this.#firstSeq = seq
+      this.#startByte = startByte
+    }
+    this.lastSeq = seq
+    return this.#messages.add(publish)
+  }
+
+  saveSession(record: SessionRecord): void {
+    this.#sessions.set(record.clientId, record)
+    this.#cursors.delete(record.clientId)
+  }
+
+  removeSession(clientId: string): void {
+    this.#sessions.set(clientId, undefined)
+    this.#cursors.delete(clientId)
+  }
+
+  saveCursor(clientId: string, cursor: Seq): void {
+    this.#cursors.set(clientId, cursor)
+  }
+
+  putInbox(clientId: string, packetId: number): void {
+    this.#inboxOf(clientId).isPutById.set(packetId, true)
+  }
+
+  releaseInbox(clientId: string, packetId: number): void {
+    this.#inboxOf(clientId).isPutById.set(packetId, false)
+  }
+
+  clearInbox(clientId: string): void {
+    const inbox = this.#inboxOf(clientId)
+    inbox.isCleared = true
+    inbox.isPutById.clear()
+  }
+
+  setRetained(publish: Publish): void {
+    this.#retained.set(publish.topic, publish)
+  }
+
+  clearRetained(topic: string): void {
+    this.#retained.set(topic, undefined)
+  }
+
+  setMark(key: string, mark: Mark): void {
+    this.#marks.set(key, mark)
+  }
+
+  /**
+   * What is bound for the columns `first_seq` to `marks` of `group_commit` (schema.ts), the same at each call.
+   * Nothing is written to the batch any more.
+   */
+  get values(): readonly Value[] {
+    this.#values ??= this.#encode()
+    return this.#values
+  }
+
+  #encode(): Value[] {
+    const sessions = [...this.#sessions]
+    const inboxes = [...this.#inboxes]
+    const inboxRows = (isPut: boolean): unknown[][] =>
+      inboxes.flatMap(([clientId, { isPutById }]) =>
+        [...isPutById].filter(([, value]) => value === isPut).map(([packetId]) => [clientId, packetId]),
+      )
+    const retained = new MessagePacker()
+    for (const publish of this.#retained.values()) if (publish !== undefined) retained.add(publish)
+    return [
+      this.#firstSeq,
+      this.#startByte,
+      ...packed(this.#messages),
+      json(sessions.filter(([, record]) => record === undefined).map(([clientId]) => clientId)),
+      json(sessions.flatMap(([, record]) => (record === undefined ? [] : [encodeSession(record)]))),
+      json([...this.#cursors]),
+      json(inboxes.filter(([, { isCleared }]) => isCleared).map(([clientId]) => clientId)),
+      json(inboxRows(false)),
+      json(inboxRows(true)),
+      json([...this.#retained].filter(([, publish]) => publish === undefined).map(([topic]) => topic)),
+      ...packed(retained),
+      json([...this.#marks].map(([key, { epoch, seq }]) => [key, epoch, seq])),
+    ]
+  }
+
+  #inboxOf(clientId: string): InboxChanges {
+    let inbox = this.#inboxes.get(clientId)
+    if (inbox === undefined) {
+      inbox = { isCleared: false, isPutById: new Map() }
+      this.#inboxes.set(clientId, inbox)
+    }
+    return inbox
+  }
+}
+
+function json(rows: readonly unknown[]): string | null {
+  return rows.length === 0 ? null : JSON.stringify(rows)
+}
+
+function packed(messages: MessagePacker): [heads: string | null, bytes: Buffer | null] {
+  if (messages.byteCount === 0) return [null, null]
+  const { heads, bytes } = messages.take()
+  return [heads, bytes]
+}

@@ -1,0 +1,99 @@
+/**
+ * The only file that knows the package `sqlite3`. Every statement runs on the thread pool of the runtime; nothing
+ * here blocks the event loop. A connection runs one statement at a time, so whoever must not wait behind a
+ * commit reads through a connection of its own.
+ *
+ * Start and end are promises; the statements of the hot path answer through callbacks.
+ */
+import sqlite3 from 'sqlite3'
+
+export type Value = number | string | Buffer | null
+
+/** SQLite says no; `code` is the name of its result code, `SQLITE_FULL`. */
+export interface SqliteError extends Error {
+  readonly code: string
+}
+
+export function isSqliteError(error: unknown): error is SqliteError {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('SQLITE_')
+}
+
+/** How long a statement waits for a lock that somebody outside holds, before it fails with SQLITE_BUSY. */
+const busyTimeoutMs = 250
+
+export class Connection {
+  readonly #database: sqlite3.Database
+  readonly #statements: sqlite3.Statement[] = []
+
+  private constructor(database: sqlite3.Database) {
+    this.#database = database
+  }
+
+  /** Rejects with a SqliteError. @param mode `create` makes the file when it is missing */
+  static open(path: string, mode: 'create' | 'read'): Promise<Connection> {
+    const flags = mode === 'read' ? sqlite3.OPEN_READONLY : sqlite3.OPEN_READWRITE | sqlite3.OPEN_CREATE
+    return new Promise((resolve, reject) => {
+      const database = new sqlite3.Database(path, flags, (error) => {
+        if (error !== null) return reject(error)
+        database.configure('busyTimeout', busyTimeoutMs)
+        resolve(new Connection(database))
+      })
+    })
+  }
+
+  /** Runs statements that answer nothing. Rejects with a SqliteError. */
+  execute(sql: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#database.exec(sql, (error) => (error === null ? resolve() : reject(error)))
+    })
+  }
+
+  /** The rows of a statement that runs once. Rejects with a SqliteError. */
+  rows<Row>(sql: string, values: readonly Value[] = []): Promise<Row[]> {
+    return new Promise((resolve, reject) => {
+      this.#database.all<Row>(sql, values, (error, rows) => (error === null ? resolve(rows) : reject(error)))
+    })
+  }
+
+  /** Rejects with a SqliteError. */
+  prepare<Row = never>(sql: string): Promise<Statement<Row>> {
+    return new Promise((resolve, reject) => {
+      const statement = this.#database.prepare(sql, (error: Error | null) => {
+        if (error !== null) return reject(error)
+        this.#statements.push(statement)
+        resolve(new Statement(statement))
+      })
+    })
+  }
+
+  /** Resolves once every statement has answered and the file is closed. Rejects with a SqliteError. */
+  async close(): Promise<void> {
+    for (const statement of this.#statements) {
+      await new Promise<void>((resolve) => statement.finalize(() => resolve()))
+    }
+    await new Promise<void>((resolve, reject) => {
+      this.#database.close((error) => (error === null ? resolve() : reject(error)))
+    })
+  }
+}
+
+/** A prepared statement. Runs that overlap take place one after the other. */
+export class Statement<Row> {
+  readonly #statement: sqlite3.Statement
+
+  constructor(statement: sqlite3.Statement) {
+    this.#statement = statement
+  }
+
+  /** The bytes of `values` are copied before this returns. */
+  run(values: readonly Value[], done: (error: SqliteError | undefined) => void): void {
+    this.#statement.run(values, (error) => done((error as SqliteError | null) ?? undefined))
+  }
+
+  rows(values: readonly Value[], answer: (rows: readonly Row[], error: SqliteError | undefined) => void): void {
+    this.#statement.all<Row>(values, (error, rows) => {
+      if (error === null) answer(rows, undefined)
+      else answer([], error as SqliteError)
+    })
+  }
+}

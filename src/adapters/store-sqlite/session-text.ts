@@ -1,0 +1,86 @@
+/**
+ * A session record as a row: client id, epoch and cursor are columns, the rest is one JSON text. What JSON cannot
+ * say is turned into what it can: `Infinity` and absent values into null, the will's message into packed text.
+ */
+
+import { must } from '../../lib/assert.ts'
+import type { OutboundRecord, Seq, SessionRecord, SubscriptionRecord, WillRecord } from '../../ports/store.ts'
+import type { Version } from '../../protocol/packet.ts'
+import { MessagePacker, unpackMessages } from './packed-messages.ts'
+
+export interface SessionRow {
+  readonly client_id: string
+  readonly epoch: number
+  readonly cursor: Seq
+  readonly record: string
+}
+
+interface SessionText {
+  readonly version: Version
+  /** null = `Infinity`. */
+  readonly expiryIntervalSeconds: number | null
+  readonly disconnectedAtMs: number | null
+  readonly subscriptions: readonly SubscriptionRecord[]
+  readonly sentSeq: Seq
+  readonly outbound: readonly OutboundRecord[]
+  readonly will: WillText | null
+}
+
+interface WillText {
+  readonly heads: string
+  /** Base64. */
+  readonly bytes: string
+  readonly delaySeconds: number
+  readonly dueAtMs: number | null
+}
+
+/** The columns of the row, in order. */
+export function encodeSession(
+  record: SessionRecord,
+): [clientId: string, epoch: number, cursor: Seq, text: SessionText] {
+  const text = {
+    version: record.version,
+    expiryIntervalSeconds: Number.isFinite(record.expiryIntervalSeconds) ? record.expiryIntervalSeconds : null,
+    disconnectedAtMs: record.disconnectedAtMs ?? null,
+    subscriptions: record.subscriptions,
+    sentSeq: record.sentSeq,
+    outbound: record.outbound,
+    will: record.will === undefined ? null : encodeWill(record.will),
+  }
+  return [record.clientId, record.epoch, record.cursor, text]
+}
+
+export function decodeSession(row: SessionRow): SessionRecord {
+  const text = JSON.parse(row.record) as SessionText
+  return {
+    clientId: row.client_id,
+    epoch: row.epoch,
+    version: text.version,
+    expiryIntervalSeconds: text.expiryIntervalSeconds ?? Number.POSITIVE_INFINITY,
+    disconnectedAtMs: text.disconnectedAtMs ?? undefined,
+    subscriptions: text.subscriptions.map((subscription) => ({
+      ...subscription,
+      subscriptionIdentifier: subscription.subscriptionIdentifier,
+    })),
+    cursor: row.cursor,
+    sentSeq: text.sentSeq,
+    outbound: text.outbound,
+    will: text.will === null ? undefined : decodeWill(text.will),
+  }
+}
+
+function encodeWill(will: WillRecord): WillText {
+  const packer = new MessagePacker()
+  packer.add(will.message)
+  const { heads, bytes } = packer.take()
+  return { heads, bytes: bytes.toString('base64'), delaySeconds: will.delaySeconds, dueAtMs: will.dueAtMs ?? null }
+}
+
+function decodeWill(text: WillText): WillRecord {
+  const [message] = unpackMessages(text.heads, Buffer.from(text.bytes, 'base64'))
+  return {
+    message: must(message, 'message of a stored will').publish,
+    delaySeconds: text.delaySeconds,
+    dueAtMs: text.dueAtMs ?? undefined,
+  }
+}

@@ -1,0 +1,200 @@
+/**
+ * One bridge: a durable session of the local broker joined to an uplink. The session's log and cursor are the store
+ * and forward; nothing is queued here. A message leaves the log when the remote broker has acknowledged it, and while
+ * the uplink is away nothing moves.
+ *
+ *   local session --deliver--> number, map topic --> uplink        uplink --onMessage--> map topic --> local publish
+ *        ^---- acknowledge ----------- PUBACK <-------+                 +<-- PUBACK once the local commit is durable
+ */
+import { RingQueue } from '../lib/ring-queue.ts'
+import type { LocalBroker, LocalConsumer, LocalSession } from '../ports/local.ts'
+import type { Log } from '../ports/log.ts'
+import type { Seq, Ticket } from '../ports/store.ts'
+import type { PublishProperties, Qos, UserProperties } from '../protocol/packet.ts'
+import type { Publish } from '../protocol/packets/publish.ts'
+import { ReasonCode, reasonName } from '../protocol/reason.ts'
+import { Mapping, type MappingRule } from './mapping.ts'
+import { formatNumber, numberProperty, onlyLane } from './message-number.ts'
+import type { Uplink, UplinkOwner, UplinkState } from './uplink.ts'
+
+export interface BridgeSettings {
+  readonly name: string
+  readonly out: readonly MappingRule[]
+  readonly in: readonly MappingRule[]
+}
+
+export interface BridgeStatus {
+  readonly name: string
+  readonly state: UplinkState
+  /** Messages in the log that the remote broker has not acknowledged: an upper bound. */
+  readonly backlogCount: number
+  readonly forwardedCount: number
+  readonly receivedCount: number
+  /** Messages the remote broker will not have, whatever we do. */
+  readonly rejectedCount: number
+  readonly roundTripMs: number
+}
+
+export class Bridge implements LocalConsumer, UplinkOwner {
+  readonly #settings: BridgeSettings
+  readonly #epoch: string
+  readonly #log: Log
+  readonly #out: Mapping
+  readonly #in: Mapping
+  readonly #uplink: Uplink
+  readonly #session: LocalSession
+  /** PUBACKs to the remote side that wait for the local commit. */
+  readonly #acks: RingQueue<{ readonly ticket: Ticket; readonly packetId: number }>
+  #forwardedCount = 0
+  #receivedCount = 0
+  #rejectedCount = 0
+
+  /**
+   * @param parts.epoch identity of the local log
+   * @param parts.makeUplink called once with the owner to report to
+   */
+  constructor(parts: {
+    settings: BridgeSettings
+    epoch: string
+    log: Log
+    local: LocalBroker
+    makeUplink: (owner: UplinkOwner) => Uplink
+  }) {
+    this.#settings = parts.settings
+    this.#epoch = parts.epoch
+    this.#log = parts.log
+    this.#out = new Mapping(parts.settings.out, 'out')
+    this.#in = new Mapping(parts.settings.in, 'in')
+    this.#acks = new RingQueue(65_535)
+    this.#uplink = parts.makeUplink(this)
+    this.#session = parts.local.openSession(`$bridge/${parts.settings.name}`, this)
+    this.#session.subscribe(
+      this.#out.subscriptions.map(({ topicFilter, qos }) => ({
+        topicFilter,
+        qos,
+        // What came in over this bridge does not go back over it.
+        noLocal: true,
+        retainAsPublished: true,
+        retainHandling: 2 as const,
+      })),
+    )
+  }
+
+  get status(): BridgeStatus {
+    return {
+      name: this.#settings.name,
+      state: this.#uplink.state,
+      backlogCount: this.#session.backlogCount,
+      forwardedCount: this.#forwardedCount,
+      receivedCount: this.#receivedCount,
+      rejectedCount: this.#rejectedCount,
+      roundTripMs: this.#uplink.roundTripMs,
+    }
+  }
+
+  start(): void {
+    this.#uplink.start()
+  }
+
+  stop(): void {
+    this.#uplink.stop()
+  }
+
+  // ---- local -> remote ----
+
+  get canTake(): boolean {
+    return this.#uplink.canTake
+  }
+
+  deliver(message: Publish, qos: Qos, retain: boolean, dup: boolean, packetId: number, seq: Seq): void {
+    const topic = this.#out.map(message.topic)
+    if (topic === undefined) {
+      // Subscribed by an earlier configuration, and waiting in the log since.
+      this.#session.acknowledge(packetId)
+      return
+    }
+    const mapped = topic === message.topic ? message : message.withTopic(topic)
+    const properties = this.#numbered(message, seq)
+    if (this.#uplink.publish(mapped, qos, retain, dup, packetId, properties)) {
+      this.#forwardedCount++
+      return
+    }
+    this.#reject(message.topic, packetId, 'larger than the remote broker takes')
+  }
+
+  #numbered(message: Publish, seq: Seq): PublishProperties | undefined {
+    if (seq === 0) return message.properties
+    const number: readonly [string, string] = [
+      numberProperty,
+      formatNumber({ epoch: this.#epoch, lane: onlyLane, seq }),
+    ]
+    const userProperties: UserProperties = [...(message.properties?.userProperties ?? []), number]
+    return { ...message.properties, userProperties }
+  }
+
+  onPuback(packetId: number, reasonCode: ReasonCode): void {
+    if (reasonCode < 0x80) {
+      this.#session.acknowledge(packetId)
+    } else if (isTemporary(reasonCode)) {
+      // The remote side has no room just now; the message stays where it is and is sent again after the back-off.
+      this.#uplink.retreat(`remote broker answers ${reasonName(reasonCode)}`)
+    } else {
+      this.#reject('', packetId, reasonName(reasonCode))
+    }
+  }
+
+  #reject(topic: string, packetId: number, why: string): void {
+    this.#rejectedCount++
+    this.#log.warn({ topic, packetId, err: why }, 'message rejected by the remote broker')
+    if (packetId !== 0) this.#session.acknowledge(packetId)
+  }
+
+  onOnline(inflightMax: number): void {
+    const count = this.#session.backlogCount
+    if (count > 0) this.#log.info({ count }, 'backlog goes out')
+    this.#session.attach(inflightMax)
+  }
+
+  onOffline(): void {
+    this.#acks.clear()
+    this.#session.detach()
+  }
+
+  onDrain(): void {
+    this.#session.resume()
+  }
+
+  // ---- remote -> local ----
+
+  onMessage(message: Publish): void {
+    this.#receivedCount++
+    const packetId = message.packetId
+    const topic = this.#in.map(message.topic)
+    const ticket = topic === undefined ? undefined : this.#session.publish(message.withTopic(topic))
+    if (packetId === 0) return
+    if (ticket === undefined && this.#acks.length === 0) this.#uplink.acknowledge(packetId)
+    else this.#acks.push({ ticket: ticket ?? 0, packetId })
+  }
+
+  onDurable(ticket: Ticket): void {
+    for (let next = this.#acks.peek(); next !== undefined && next.ticket <= ticket; next = this.#acks.peek()) {
+      this.#acks.shift()
+      this.#uplink.acknowledge(next.packetId)
+    }
+  }
+}
+
+function isTemporary(reasonCode: ReasonCode): boolean {
+  switch (reasonCode) {
+    case ReasonCode.quotaExceeded:
+    case ReasonCode.messageRateTooHigh:
+    case ReasonCode.serverBusy:
+    case ReasonCode.serverUnavailable:
+    case ReasonCode.unspecifiedError:
+    case ReasonCode.implementationSpecificError:
+    case ReasonCode.packetIdentifierInUse:
+      return true
+    default:
+      return false
+  }
+}

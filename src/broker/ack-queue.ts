@@ -1,0 +1,84 @@
+/**
+ * Acknowledgements to one client. One that has to wait for a group commit leaves when that is durable and never
+ * before; the others leave at once, unless one before them waits: they go in the order in which the packets came
+ * [MQTT-4.6.0-2] [MQTT-4.6.0-3].
+ *
+ * Before 5.0 there is no Receive Maximum, and not reading on is the only way to hold a publisher back: so the link is
+ * paused while as many wait as Receive Maximum would allow.
+ */
+import { RingQueue } from '../lib/ring-queue.ts'
+import type { Ticket } from '../ports/store.ts'
+import type { Link } from '../ports/transport.ts'
+import type { Ack, AckType, Suback, Unsuback } from '../protocol/packet.ts'
+import { ReasonCode } from '../protocol/reason.ts'
+import type { Core } from './core.ts'
+import type { Outbox } from './outbox.ts'
+
+type Waiting = { readonly ticket: Ticket; readonly packet: Ack | Suback | Unsuback }
+
+export class AckQueue {
+  readonly #core: Core
+  readonly #link: Link
+  readonly #outbox: Outbox
+  /** Bounded by the pause, and in 5.0 by the connection, which counts what is unacknowledged. */
+  readonly #waiting = new RingQueue<Waiting>(Number.POSITIVE_INFINITY)
+  #isPaused = false
+
+  constructor(core: Core, link: Link, outbox: Outbox) {
+    this.#core = core
+    this.#link = link
+    this.#outbox = outbox
+  }
+
+  get length(): number {
+    return this.#waiting.length
+  }
+
+  /** PUBACK, PUBREC or PUBCOMP. @param ticket the commit to wait for */
+  acknowledge(ticket: Ticket, type: AckType, packetId: number, reasonCode: ReasonCode): void {
+    // Before 5.0 an acknowledgement cannot say no. A message that the store refused stays unacknowledged, so that it is
+    // sent again; one that may not be published is acknowledged and dropped.
+    if (reasonCode === ReasonCode.quotaExceeded && this.#outbox.version < 5) return
+    if (this.#isDue(ticket)) this.#outbox.sendAck(type, packetId, reasonCode)
+    else this.#wait(ticket, { type, packetId, reasonCode, properties: undefined })
+  }
+
+  /** SUBACK or UNSUBACK. @param ticket the commit to wait for */
+  answer(ticket: Ticket, packet: Suback | Unsuback): void {
+    if (this.#isDue(ticket)) this.#outbox.send(packet)
+    else this.#wait(ticket, packet)
+  }
+
+  /** A group commit is durable. @returns whether acknowledgements still wait */
+  onDurable(ticket: Ticket): boolean {
+    for (let next = this.#waiting.peek(); next !== undefined; next = this.#waiting.peek()) {
+      if (next.ticket > ticket) break
+      this.#waiting.shift()
+      this.#outbox.send(next.packet)
+    }
+    if (this.#isPaused && this.#waiting.length * 2 < this.#core.settings.receiveMaximum) {
+      this.#isPaused = false
+      this.#link.resume()
+    }
+    return this.#waiting.length > 0
+  }
+
+  /** Nobody is there to be told any more. */
+  close(): void {
+    this.#waiting.clear()
+    this.#core.awaitingDurable.delete(this)
+  }
+
+  #isDue(ticket: Ticket): boolean {
+    return ticket <= this.#core.store.durableTicket && this.#waiting.length === 0
+  }
+
+  #wait(ticket: Ticket, packet: Waiting['packet']): void {
+    this.#waiting.push({ ticket, packet })
+    this.#core.awaitingDurable.add(this)
+    if (!this.#isPaused && this.#waiting.length >= this.#core.settings.receiveMaximum) {
+      this.#isPaused = true
+      this.#link.pause()
+    }
+  }
+}

@@ -1,0 +1,175 @@
+/**
+ * The broker: owns every table and wires the parts of this folder to one another and to the ports. It holds no
+ * socket, clock or file; whoever made it calls `tick` a few times a second.
+ *
+ *   new Broker(ports) -> load() -> accept links ... -> stop() -> close the store
+ */
+import { must } from '../lib/assert.ts'
+import type { Failure } from '../lib/errors.ts'
+import { TimerWheel } from '../lib/timer-wheel.ts'
+import type { Authenticator, Authorizer } from '../ports/auth.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { LocalBroker, LocalConsumer, LocalSession, PublishGate } from '../ports/local.ts'
+import type { Log } from '../ports/log.ts'
+import type { Random } from '../ports/random.ts'
+import type { Mark, Store, StoreOwner, Ticket } from '../ports/store.ts'
+import type { Acceptor, Link, LinkOwner, ListenerTraits } from '../ports/transport.ts'
+import { ReasonCode } from '../protocol/reason.ts'
+import { Connection } from './connection.ts'
+import type { Core } from './core.ts'
+import { Counters } from './counters.ts'
+import { Delivery } from './deliver.ts'
+import { FlushQueue } from './flush-queue.ts'
+import { LocalClient } from './local-session.ts'
+import { PublishPath } from './publish.ts'
+import { RetainedTable } from './retained.ts'
+import { Router } from './router.ts'
+import { SessionTable } from './sessions.ts'
+import type { BrokerSettings } from './settings.ts'
+
+/** Resolution of keep-alives, expiries and will delays. */
+const wheelTickMs = 100
+
+/** How often cursors are stored and the log is trimmed. */
+const cursorIntervalMs = 1000
+
+export class Broker implements Acceptor, LocalBroker, StoreOwner {
+  readonly #core: Core
+  readonly #localClients: LocalClient[] = []
+  #nextCursorsMs = 0
+
+  constructor(parts: {
+    settings: BrokerSettings
+    clock: Clock
+    random: Random
+    log: Log
+    store: Store
+    authenticator: Authenticator
+    authorizer: Authorizer
+    gate: PublishGate | undefined
+  }) {
+    const { clock, store, settings } = parts
+    const log = parts.log.child({ part: 'broker' })
+    const counters = new Counters()
+    const router = new Router()
+    const wheel = new TimerWheel(wheelTickMs, clock.nowMs())
+    const retained = new RetainedTable(store.retained, settings.retainedCountMax, settings.retainedBytesMax)
+    const delivery = new Delivery({ clock, log, messages: store.log, router, counters })
+    const publishPath = new PublishPath({ ...parts, router, retained, delivery, counters })
+    const sessions = new SessionTable({
+      clock,
+      wheel,
+      store,
+      router,
+      delivery,
+      counters,
+      settings,
+      publishWill: (message, session) => publishPath.publish(message, undefined, session, false),
+    })
+    this.#core = {
+      settings,
+      clock,
+      random: parts.random,
+      log,
+      store,
+      authenticator: parts.authenticator,
+      authorizer: parts.authorizer,
+      wheel,
+      counters,
+      sessions,
+      retained,
+      delivery,
+      publishPath,
+      flushQueue: new FlushQueue(clock),
+      connections: new Set(),
+      awaitingDurable: new Set(),
+    }
+    store.bind(this)
+  }
+
+  get counters(): Counters {
+    return this.#core.counters
+  }
+
+  /**
+   * Takes over what the store kept. Before it resolves no link may be accepted.
+   * @param onMark gets the high-water marks, which are the gate's
+   * @returns the epoch of the log
+   */
+  async load(onMark: (key: string, mark: Mark) => void): Promise<string> {
+    const { store, sessions, retained } = this.#core
+    let epoch: string | undefined
+    await store.load({
+      onEpoch: (loaded) => {
+        epoch = loaded
+      },
+      onMark,
+      onSession: (record) => sessions.restore(record),
+      onInbox: (clientId, packetId) => sessions.restoreInbox(clientId, packetId),
+      onRetained: (publish) => retained.restore(publish),
+    })
+    return must(epoch, 'epoch of the log')
+  }
+
+  accept(link: Link, traits: ListenerTraits): LinkOwner {
+    return new Connection(this.#core, link, traits)
+  }
+
+  openSession(clientId: string, consumer: LocalConsumer): LocalSession {
+    const client = new LocalClient(this.#core, clientId, consumer)
+    this.#localClients.push(client)
+    return client
+  }
+
+  /** Runs what is due. Called every 100 ms or so. */
+  tick(): void {
+    const nowMs = this.#core.clock.nowMs()
+    this.#core.wheel.advance(nowMs)
+    if (nowMs < this.#nextCursorsMs) return
+    this.#nextCursorsMs = nowMs + cursorIntervalMs
+    this.#trimLog()
+  }
+
+  onDurable(ticket: Ticket): void {
+    for (const acks of this.#core.awaitingDurable) {
+      if (!acks.onDurable(ticket)) this.#core.awaitingDurable.delete(acks)
+    }
+    for (const client of this.#localClients) client.onDurable(ticket)
+    this.#core.delivery.routeDurable()
+  }
+
+  onFailure(failure: Failure): void {
+    // Refusing new durable messages keeps what is acknowledged safe; QoS 0 carries no promise and still flows.
+    this.#core.log.error({ err: failure.line }, 'store failed, durable publishes are refused')
+  }
+
+  onRecovered(): void {
+    this.#core.log.info({}, 'store works again')
+  }
+
+  /** Says goodbye to every client and gives the store all it must keep. The caller closes the store afterwards. */
+  stop(): void {
+    const { connections, sessions } = this.#core
+    for (const connection of [...connections]) connection.close(ReasonCode.serverShuttingDown, 'shutting down')
+    for (const client of this.#localClients) client.detach()
+    for (const session of sessions) sessions.save(session)
+    this.#trimLog()
+  }
+
+  /** Takes out of the log what nobody needs, and what is over its bounds. */
+  #trimLog(): void {
+    const { counters, log, sessions, settings, store } = this.#core
+    const unneeded = sessions.saveCursors()
+    const messages = store.log
+    const kept = messages.lastSeq - Math.max(unneeded, messages.firstSeq - 1)
+    const overCount = kept - settings.backlogCountMax
+    const overBytes = (messages.byteCount - settings.backlogBytesMax) / (messages.byteCount / messages.messageCount)
+    const dropCount = Math.min(kept, Math.max(0, overCount, Math.ceil(overBytes) || 0))
+    if (dropCount > 0) {
+      counters.dropped.backlogFull += dropCount
+      log.warn({ count: dropCount, seq: messages.firstSeq }, 'backlog is full, oldest messages dropped')
+    }
+    const upTo = messages.lastSeq - kept + dropCount
+    if (upTo >= messages.firstSeq) messages.trim(upTo)
+  }
+}

@@ -1,0 +1,526 @@
+/**
+ * The state machine of one network connection (MQTT 5.0 §3.1.4, §4.13). It decides what is legal now, and every close
+ * has its reason here.
+ *
+ *   awaiting-connect --CONNECT--> authenticating --allowed--> open --+--> closing --link closed--> closed
+ *          |                            |                            |        ^
+ *          +---- first packet wrong, ---+---- refused ---------------+--------+
+ *                connect timeout
+ *
+ * authenticating: the answer may come later; the link is paused and nothing of the client is read until then.
+ * closing: the last bytes are on their way; whatever still comes in is ignored.
+ */
+import { unreachable } from '../lib/assert.ts'
+import type { Failure } from '../lib/errors.ts'
+import { WheelTimer } from '../lib/timer-wheel.ts'
+import type { Principal } from '../ports/auth.ts'
+import type { Seq, Ticket } from '../ports/store.ts'
+import type { Link, LinkOwner, ListenerTraits } from '../ports/transport.ts'
+import { decodePacket } from '../protocol/decode.ts'
+import { PacketFault } from '../protocol/fault.ts'
+import { FrameDecoder } from '../protocol/frame.ts'
+import {
+  type AckType,
+  type Connect,
+  type ControlPacket,
+  type Disconnect,
+  PacketType,
+  type Qos,
+  type Suback,
+  type Unsuback,
+  type Version,
+} from '../protocol/packet.ts'
+import { decodeShortAckPacketId } from '../protocol/packets/ack.ts'
+import { peekVersion } from '../protocol/packets/connect.ts'
+import { decodePublish, type Publish, TopicMemo } from '../protocol/packets/publish.ts'
+import { ReasonCode, reasonName } from '../protocol/reason.ts'
+import { AckQueue } from './ack-queue.ts'
+import type { Core } from './core.ts'
+import { InboundAliases } from './inbound-aliases.ts'
+import { type Agreement, boundedExpirySeconds, negotiate } from './negotiate.ts'
+import { Outbox } from './outbox.ts'
+import { noTicket } from './publish.ts'
+import type { Recipient } from './router.ts'
+import { SlotState } from './send-window.ts'
+import type { Attachment, Session } from './session.ts'
+import { levelCount, subscribe, unsubscribe } from './subscribe.ts'
+import { messageOfWill } from './will.ts'
+
+export type ConnectionState =
+  | { readonly at: 'awaiting-connect' }
+  | { readonly at: 'authenticating'; readonly connect: Connect }
+  | { readonly at: 'open'; readonly session: Session; readonly principal: Principal }
+  | { readonly at: 'closing' }
+  | { readonly at: 'closed' }
+
+export class Connection implements LinkOwner, Attachment {
+  readonly #core: Core
+  readonly #link: Link
+  readonly #traits: ListenerTraits
+  readonly #frames: FrameDecoder
+  readonly #topics = new TopicMemo()
+  readonly #outbox: Outbox
+  readonly #aliases: InboundAliases
+  readonly #acks: AckQueue
+  readonly #timer: WheelTimer
+  #state: ConnectionState = { at: 'awaiting-connect' }
+  #version: Version = 4
+  #clientId = ''
+  #mountpoint = ''
+  #keepAliveMs = 0
+  #lastReceivedMs: number
+  inflightMax: number
+
+  constructor(core: Core, link: Link, traits: ListenerTraits) {
+    this.#core = core
+    this.#link = link
+    this.#traits = traits
+    this.#frames = new FrameDecoder(core.settings.packetBytesMax)
+    this.#outbox = new Outbox(core, link)
+    this.#acks = new AckQueue(core, link, this.#outbox)
+    this.#aliases = new InboundAliases(core.settings.topicAliasMaximum)
+    this.inflightMax = core.settings.inflightMax
+    this.#lastReceivedMs = core.clock.nowMs()
+    this.#timer = new WheelTimer(() => this.#onTimer())
+    core.wheel.schedule(this.#timer, this.#lastReceivedMs + core.settings.connectTimeoutMs)
+    core.connections.add(this)
+    core.counters.connectionCount = core.connections.size
+  }
+
+  get state(): ConnectionState['at'] {
+    return this.#state.at
+  }
+
+  // ---- bytes in ----
+
+  receive(chunk: Buffer): void {
+    if (this.#state.at === 'closing' || this.#state.at === 'closed') return // On its way when we closed.
+    const counters = this.#core.counters
+    counters.receivedBytes += chunk.length
+    this.#lastReceivedMs = this.#core.clock.nowMs()
+    this.#frames.push(chunk)
+    this.#readFrames()
+  }
+
+  #readFrames(): void {
+    const frames = this.#frames
+    try {
+      while (this.#isReading && frames.next()) {
+        this.#receiveFrame(frames.header, frames.bytes, frames.start, frames.end)
+      }
+      if (this.#state.at === 'authenticating') frames.keepUnread()
+    } catch (error) {
+      if (!(error instanceof PacketFault)) throw error
+      this.#onFault(error)
+    }
+  }
+
+  get #isReading(): boolean {
+    return this.#state.at === 'open' || this.#state.at === 'awaiting-connect'
+  }
+
+  #receiveFrame(header: number, bytes: Buffer, start: number, end: number): void {
+    const state = this.#state
+    if (state.at === 'open') {
+      if (header >> 4 === PacketType.publish) {
+        const publish = decodePublish(bytes, start, end, header & 15, this.#version, this.#topics)
+        this.#receivePublish(publish, state.session, state.principal)
+        return
+      }
+      const packetId = decodeShortAckPacketId(header, bytes, start, end)
+      if (packetId !== 0) {
+        this.#receiveAck((header >> 4) as AckType, packetId, ReasonCode.success, state.session)
+        return
+      }
+      const packet = decodePacket(header, bytes, start, end, this.#version)
+      if (packet instanceof PacketFault) throw packet
+      this.#receiveOpen(packet, state.session, state.principal)
+      return
+    }
+    if (header >> 4 !== PacketType.connect) {
+      throw new PacketFault(ReasonCode.protocolError, 'MQTT-3.1.0-1', 'first packet is not CONNECT') // [MQTT-3.1.0-1]
+    }
+    const packet = decodePacket(header, bytes, start, end, undefined)
+    if (packet instanceof PacketFault) {
+      this.#setVersion(peekVersion(bytes, start, end) ?? 4)
+      throw packet
+    }
+    this.#receiveConnect(packet as Connect)
+  }
+
+  // ---- CONNECT ----
+
+  #receiveConnect(connect: Connect): void {
+    const core = this.#core
+    this.#setVersion(connect.version)
+    this.#clientId = connect.clientId
+    if (connect.clientId.startsWith('$')) {
+      // Client ids of sessions inside the house begin with $.
+      this.#refuse(ReasonCode.clientIdentifierNotValid)
+      return
+    }
+    if (connect.properties?.authenticationMethod !== undefined) {
+      this.#refuse(ReasonCode.badAuthenticationMethod) // [MQTT-4.12.0-1]
+      return
+    }
+    if (connect.will !== undefined && levelCount(connect.will.topic) > core.settings.topicLevelsMax) {
+      this.#refuse(ReasonCode.topicNameInvalid)
+      return
+    }
+    this.#state = { at: 'authenticating', connect }
+    const request = {
+      clientId: connect.clientId,
+      username: connect.username,
+      password: connect.password,
+      identity: this.#link.identity,
+      remote: this.#link.remote,
+      listener: this.#traits,
+    }
+    let isInside = true
+    core.authenticator.authenticate(request, (reasonCode) => this.#onAuthenticated(reasonCode, isInside))
+    isInside = false
+    if (this.state === 'authenticating') this.#link.pause()
+  }
+
+  #setVersion(version: Version): void {
+    this.#version = version
+    this.#outbox.version = version
+  }
+
+  #onAuthenticated(reasonCode: ReasonCode, isInside: boolean): void {
+    if (this.#state.at !== 'authenticating') return // The client left, or took too long, meanwhile.
+    const connect = this.#state.connect
+    if (reasonCode === ReasonCode.success) this.#open(connect)
+    else this.#refuse(reasonCode)
+    if (isInside) return
+    this.#link.resume()
+    this.#readFrames()
+  }
+
+  #open(connect: Connect): void {
+    const core = this.#core
+    const agreement = negotiate(connect, core.settings, () => `auto-${core.random.hex(12)}`)
+    const mountpoint = mountpointOf(this.#traits, this.#link.identity ?? agreement.clientId)
+    if (mountpoint === undefined) {
+      this.#refuse(ReasonCode.notAuthorized)
+      return
+    }
+    this.#adopt(agreement, mountpoint)
+    const principal = { clientId: agreement.clientId, username: connect.username, identity: this.#link.identity }
+    const { session, isPresent } = core.sessions.claim({
+      clientId: agreement.clientId,
+      version: connect.version,
+      cleanStart: connect.cleanStart,
+      expiryIntervalSeconds: agreement.expiryIntervalSeconds,
+      will: connect.will && messageOfWill(connect.will, this.#mountpoint + connect.will.topic),
+    })
+    this.#state = { at: 'open', session, principal }
+    core.counters.connectAccepted++
+    // CONNACK is the first packet [MQTT-3.2.0-1], so it goes out before anything that waited for the session.
+    this.#outbox.send({
+      type: PacketType.connack,
+      sessionPresent: isPresent, // [MQTT-3.2.2-2] [MQTT-3.2.2-3]
+      reasonCode: ReasonCode.success,
+      properties: agreement.connackProperties,
+    })
+    this.#scheduleKeepAlive()
+    core.log.debug({ clientId: this.#clientId, remote: this.#link.remote, version: this.#version }, 'client connected')
+    core.delivery.attached(session, this)
+  }
+
+  #adopt(agreement: Agreement, mountpoint: string): void {
+    this.#clientId = agreement.clientId
+    this.#keepAliveMs = agreement.keepAliveMs
+    this.inflightMax = agreement.inflightMax
+    this.#mountpoint = mountpoint
+    this.#outbox.mountpoint = mountpoint
+    this.#outbox.packetBytesMax = agreement.packetBytesMax
+  }
+
+  /** Answers CONNECT with a refusal and closes [MQTT-3.1.4-2]. */
+  #refuse(reasonCode: ReasonCode): void {
+    this.#core.counters.connectRefused++
+    const facts = { clientId: this.#clientId, remote: this.#link.remote, reasonCode: reasonName(reasonCode) }
+    this.#core.log.info(facts, 'client refused')
+    this.#outbox.send({ type: PacketType.connack, sessionPresent: false, reasonCode, properties: undefined }) // [MQTT-3.2.2-6]
+    this.#endLink()
+  }
+
+  // ---- packets of an open connection ----
+
+  #receiveOpen(packet: ControlPacket, session: Session, principal: Principal): void {
+    switch (packet.type) {
+      case PacketType.puback:
+      case PacketType.pubrec:
+      case PacketType.pubrel:
+      case PacketType.pubcomp:
+        this.#receiveAck(packet.type, packet.packetId, packet.reasonCode, session)
+        return
+      case PacketType.pingreq:
+        this.#outbox.send({ type: PacketType.pingresp }) // [MQTT-3.12.4-1]
+        return
+      case PacketType.subscribe: {
+        const reasonCodes = subscribe(this.#core, session, principal, packet, this.#mountpoint)
+        const suback: Suback = {
+          type: PacketType.suback,
+          packetId: packet.packetId,
+          reasonCodes,
+          properties: undefined,
+        }
+        this.#acks.answer(this.#ticketOf(session), suback) // [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-6]
+        return
+      }
+      case PacketType.unsubscribe: {
+        const reasonCodes = unsubscribe(this.#core, session, packet.topicFilters, this.#mountpoint)
+        const unsuback: Unsuback = {
+          type: PacketType.unsuback,
+          packetId: packet.packetId,
+          reasonCodes,
+          properties: undefined,
+        }
+        this.#acks.answer(this.#ticketOf(session), unsuback) // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
+        return
+      }
+      case PacketType.disconnect:
+        this.#receiveDisconnect(packet, session)
+        return
+      case PacketType.connect:
+        throw new PacketFault(ReasonCode.protocolError, 'MQTT-3.1.0-2', 'second CONNECT') // [MQTT-3.1.0-2]
+      case PacketType.auth:
+        throw new PacketFault(ReasonCode.protocolError, 'MQTT-4.12.0-6', 'AUTH without authentication method')
+      case PacketType.connack:
+      case PacketType.suback:
+      case PacketType.unsuback:
+      case PacketType.pingresp:
+        throw new PacketFault(ReasonCode.protocolError, '', 'packet that only a server sends')
+      default:
+        unreachable(packet)
+    }
+  }
+
+  #receivePublish(received: Publish, session: Session, principal: Principal): void {
+    const core = this.#core
+    const packetId = received.packetId
+    const qos = received.qos
+    if (qos === 2 && session.incomingQos2.has(packetId)) {
+      // Sent again because our PUBREC did not arrive; the message itself was taken already [MQTT-4.3.3-10].
+      this.#acks.acknowledge(this.#ticketOf(session), PacketType.pubrec, packetId, ReasonCode.success)
+      return
+    }
+    if (qos > 0 && this.#version === 5 && this.#unacknowledgedCount(session) >= core.settings.receiveMaximum) {
+      throw new PacketFault(ReasonCode.receiveMaximumExceeded, 'MQTT-3.3.4-7', 'more than Receive Maximum in flight')
+    }
+    const { properties } = received
+    const message = this.#mounted(properties === undefined ? received : this.#aliases.resolve(received, properties))
+    core.publishPath.publish(message, principal, session, this.#traits.acceptsGateways)
+    if (qos === 0) return
+    const { reasonCode, ticket } = core.publishPath
+    if (qos === 1) {
+      this.#acks.acknowledge(ticket, PacketType.puback, packetId, reasonCode) // [MQTT-4.3.2-4]
+      return
+    }
+    if (reasonCode >= 0x80) {
+      this.#acks.acknowledge(ticket, PacketType.pubrec, packetId, reasonCode)
+      return
+    }
+    session.incomingQos2.add(packetId)
+    if (session.isDurable) core.store.inbox.put(session.clientId, packetId)
+    this.#acks.acknowledge(session.isDurable ? core.store.lastTicket : ticket, PacketType.pubrec, packetId, reasonCode)
+  }
+
+  #mounted(message: Publish): Publish {
+    const mounted = this.#mountpoint === '' ? message : message.withTopic(this.#mountpoint + message.topic)
+    const { topicLevelsMax } = this.#core.settings
+    // A topic has fewer levels than characters, so that most need not be counted.
+    if (mounted.topic.length >= topicLevelsMax && levelCount(mounted.topic) > topicLevelsMax) {
+      throw new PacketFault(ReasonCode.topicNameInvalid, '', 'topic with too many levels')
+    }
+    return mounted
+  }
+
+  #receiveAck(type: AckType, packetId: number, reasonCode: ReasonCode, session: Session): void {
+    const { window } = session
+    const state = window.stateOf(packetId)
+    switch (type) {
+      case PacketType.puback:
+        if (state === SlotState.sentQos1) this.#core.delivery.acknowledged(session, packetId)
+        return
+      case PacketType.pubrec:
+        if (state === SlotState.free) {
+          if (reasonCode < 0x80) this.#outbox.sendAck(PacketType.pubrel, packetId, ReasonCode.packetIdentifierNotFound)
+        } else if (reasonCode >= 0x80) {
+          this.#core.delivery.acknowledged(session, packetId)
+        } else if (state !== SlotState.sentQos1) {
+          window.release(packetId)
+          this.sendPubrel(packetId) // [MQTT-4.3.3-4]
+        }
+        return
+      case PacketType.pubcomp:
+        if (state === SlotState.released) this.#core.delivery.acknowledged(session, packetId)
+        return
+      case PacketType.pubrel: {
+        const isKnown = session.incomingQos2.delete(packetId)
+        if (isKnown && session.isDurable) this.#core.store.inbox.release(session.clientId, packetId)
+        const answer = isKnown ? ReasonCode.success : ReasonCode.packetIdentifierNotFound
+        // Before the release is durable the id must not be used again: a restart would take the new message for the old.
+        this.#acks.acknowledge(this.#ticketOf(session), PacketType.pubcomp, packetId, answer) // [MQTT-4.3.3-11]
+        return
+      }
+      default:
+        unreachable(type)
+    }
+  }
+
+  #receiveDisconnect(packet: Disconnect, session: Session): void {
+    const expiry = packet.properties?.sessionExpiryInterval
+    if (expiry !== undefined) {
+      if (session.expiryIntervalSeconds === 0 && expiry > 0) {
+        throw new PacketFault(
+          ReasonCode.protocolError,
+          '',
+          'DISCONNECT gives a Session Expiry Interval to a session without one',
+        )
+      }
+      session.expiryIntervalSeconds = boundedExpirySeconds(expiry, this.#core.settings)
+    }
+    this.#leave(session, packet.reasonCode !== ReasonCode.success) // [MQTT-3.14.4-3]
+    this.#core.log.debug({ clientId: this.#clientId, reasonCode: reasonName(packet.reasonCode) }, 'client disconnected')
+    this.#endLink()
+  }
+
+  /** Messages of the client that we have not acknowledged. */
+  #unacknowledgedCount(session: Session): number {
+    return this.#acks.length + session.incomingQos2.size
+  }
+
+  /** The commit that everything done for a durable session so far waits for. */
+  #ticketOf(session: Session): Ticket {
+    return session.isDurable ? this.#core.store.lastTicket : noTicket
+  }
+
+  // ---- Attachment: messages out ----
+
+  get canTake(): boolean {
+    return this.#outbox.canTake
+  }
+
+  sendPublish(
+    message: Publish,
+    qos: Qos,
+    retain: boolean,
+    dup: boolean,
+    packetId: number,
+    _seq: Seq,
+    recipient: Recipient | undefined,
+  ): boolean {
+    return this.#outbox.sendPublish(message, qos, retain, dup, packetId, recipient)
+  }
+
+  sendPubrel(packetId: number): void {
+    this.#outbox.sendAck(PacketType.pubrel, packetId, ReasonCode.success)
+  }
+
+  onTakenOver(): void {
+    this.close(ReasonCode.sessionTakenOver, 'the client connected again') // [MQTT-3.1.4-3]
+  }
+
+  onDrain(): void {
+    this.#outbox.onDrain()
+    if (this.#state.at === 'open') this.#core.delivery.advance(this.#state.session)
+  }
+
+  // ---- the end ----
+
+  #onFault(fault: PacketFault): void {
+    this.#core.counters.faults++
+    const reason = { reasonCode: reasonName(fault.reasonCode), clause: fault.clause, err: fault.message }
+    this.#core.log.info({ clientId: this.#clientId, remote: this.#link.remote, ...reason }, 'protocol fault')
+    if (this.#state.at === 'open') {
+      this.close(fault.reasonCode, fault.message) // [MQTT-4.13.1-1]
+    } else if (this.#isAnswered(fault)) {
+      this.#refuse(fault.reasonCode) // [MQTT-3.1.2-2]
+    } else {
+      this.#abandon() // [MQTT-3.1.4-1]
+    }
+  }
+
+  /** Before 5.0 only two faults of CONNECT have an answer; in 5.0 each has. */
+  #isAnswered({ reasonCode, clause }: PacketFault): boolean {
+    if (clause === 'MQTT-3.1.0-1') return false // Whoever does not begin with CONNECT may not speak MQTT at all.
+    if (reasonCode === ReasonCode.unsupportedProtocolVersion) return true
+    return reasonCode === ReasonCode.clientIdentifierNotValid || this.#version === 5
+  }
+
+  /** Ends the connection from our side; 5.0 clients are told why. Without effect once it is closing. */
+  close(reasonCode: ReasonCode, why: string): void {
+    const state = this.#state
+    if (state.at === 'closing' || state.at === 'closed') return
+    this.#core.log.debug({ clientId: this.#clientId, reasonCode: reasonName(reasonCode), why }, 'connection closed')
+    if (state.at === 'open') {
+      this.#leave(state.session, true)
+      if (this.#version === 5) this.#outbox.send({ type: PacketType.disconnect, reasonCode, properties: undefined })
+    }
+    this.#endLink()
+  }
+
+  onClosed(failure: Failure | undefined): void {
+    const state = this.#state
+    if (state.at === 'open') {
+      this.#leave(state.session, true)
+      this.#core.log.debug({ clientId: this.#clientId, err: failure?.message }, 'connection lost')
+    }
+    this.#state = { at: 'closed' }
+    this.#core.wheel.cancel(this.#timer)
+    this.#core.connections.delete(this)
+    this.#acks.close()
+    this.#core.counters.connectionCount = this.#core.connections.size
+  }
+
+  #leave(session: Session, withWill: boolean): void {
+    this.#state = { at: 'closing' }
+    this.#acks.close()
+    this.#core.sessions.release(session, withWill)
+  }
+
+  /** Sends what is written and closes the link behind it. */
+  #endLink(): void {
+    this.#outbox.flush()
+    this.#state = { at: 'closing' }
+    this.#core.wheel.cancel(this.#timer)
+    this.#link.end()
+  }
+
+  #abandon(): void {
+    this.#state = { at: 'closing' }
+    this.#core.wheel.cancel(this.#timer)
+    this.#link.destroy()
+  }
+
+  // ---- time ----
+
+  #scheduleKeepAlive(): void {
+    if (this.#keepAliveMs === 0) this.#core.wheel.cancel(this.#timer)
+    else this.#core.wheel.schedule(this.#timer, this.#lastReceivedMs + this.#keepAliveMs * 1.5)
+  }
+
+  #onTimer(): void {
+    if (this.#state.at !== 'open') {
+      this.#core.log.info({ remote: this.#link.remote }, 'no CONNECT in time')
+      this.#abandon()
+      return
+    }
+    if (this.#core.clock.nowMs() - this.#lastReceivedMs < this.#keepAliveMs * 1.5) {
+      this.#scheduleKeepAlive()
+      return
+    }
+    this.#core.counters.keepAliveTimeouts++
+    this.close(ReasonCode.keepAliveTimeout, 'nothing received for 1.5 times the keep-alive') // [MQTT-3.1.2-22]
+  }
+}
+
+/** undefined when the identity would reach into somebody else's topics. */
+function mountpointOf(traits: ListenerTraits, identity: string): string | undefined {
+  if (traits.mountpoint === undefined) return ''
+  if (traits.mountpoint.includes('{identity}') && /[/+#]/.test(identity)) return undefined
+  return traits.mountpoint.replaceAll('{identity}', identity)
+}

@@ -1,0 +1,37 @@
+/** What every connection shares: the parts of one broker, wired once in broker.ts. */
+import type { TimerWheel } from '../lib/timer-wheel.ts'
+import type { Authenticator, Authorizer } from '../ports/auth.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { Log } from '../ports/log.ts'
+import type { Random } from '../ports/random.ts'
+import type { Store } from '../ports/store.ts'
+import type { AckQueue } from './ack-queue.ts'
+import type { Connection } from './connection.ts'
+import type { Counters } from './counters.ts'
+import type { Delivery } from './deliver.ts'
+import type { FlushQueue } from './flush-queue.ts'
+import type { PublishPath } from './publish.ts'
+import type { RetainedTable } from './retained.ts'
+import type { SessionTable } from './sessions.ts'
+import type { BrokerSettings } from './settings.ts'
+
+export interface Core {
+  readonly settings: BrokerSettings
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly store: Store
+  readonly authenticator: Authenticator
+  readonly authorizer: Authorizer
+  readonly wheel: TimerWheel
+  readonly counters: Counters
+  readonly sessions: SessionTable
+  readonly retained: RetainedTable
+  readonly delivery: Delivery
+  readonly publishPath: PublishPath
+  readonly flushQueue: FlushQueue
+  /** Every connection that is not closed. */
+  readonly connections: Set<Connection>
+  /** Acknowledgements that wait for a group commit. */
+  readonly awaitingDurable: Set<AckQueue>
+}

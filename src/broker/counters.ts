@@ -1,0 +1,38 @@
+/** What the broker counts, as plain numbers: incremented in place, read when somebody asks. */
+export class Counters {
+  connectionCount = 0
+  sessionCount = 0
+  connectAccepted = 0
+  connectRefused = 0
+  receivedMessages = 0
+  receivedBytes = 0
+  sentMessages = 0
+  sentBytes = 0
+  storedMessages = 0
+  faults = 0
+  keepAliveTimeouts = 0
+  takeovers = 0
+  willsPublished = 0
+  /** Messages that were delivered but not retained, because the table is full. */
+  retainedRefused = 0
+  /** Every message that was not delivered although a subscription matched, by reason. */
+  readonly dropped = {
+    /** QoS 0 for a client whose link is full. */
+    linkFull: 0,
+    /** QoS >= 1 for a client without a durable session that has too many waiting. */
+    queueFull: 0,
+    /** Larger than the client's Maximum Packet Size. */
+    tooLarge: 0,
+    expired: 0,
+    /** QoS 0 for a durable session whose client is away. */
+    offlineQos0: 0,
+    /** The publisher may not publish there. */
+    notAuthorized: 0,
+    /** Taken out of the log, oldest first, because it was over its bounds. */
+    backlogFull: 0,
+    /** QoS >= 1 refused because the store cannot be written. */
+    storeFailed: 0,
+  }
+  /** Numbered messages of gateways that were here already. */
+  duplicatesRecognised = 0
+}

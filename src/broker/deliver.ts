@@ -1,0 +1,278 @@
+/**
+ * A message and a recipient: QoS, window, packet id, and what happens when there is no room. Every drop in the broker
+ * stands here, each with its counter.
+ *
+ *   not in the log:  sent now, or waits in memory up to a bound (QoS >= 1), or is dropped (QoS 0)
+ *   in the log:      sent now, or the session falls back to reading the log by itself
+ */
+import type { Clock } from '../ports/clock.ts'
+import type { Log } from '../ports/log.ts'
+import type { MessageLog, ReadLimit, Seq, StoredMessage } from '../ports/store.ts'
+import type { Qos } from '../protocol/packet.ts'
+import type { Publish } from '../protocol/packets/publish.ts'
+import type { Counters } from './counters.ts'
+import type { Recipient, Router } from './router.ts'
+import { SlotState } from './send-window.ts'
+import type { Attachment, Session, Waiting } from './session.ts'
+
+const readLimit: ReadLimit = { countMax: 512, bytesMax: 1_048_576 }
+
+/** After a failed read of the log the next try waits this long. */
+const readRetryMs = 1000
+
+export class Delivery {
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #messages: MessageLog
+  readonly #router: Router
+  readonly #counters: Counters
+  /** Up to here live sessions have been served. */
+  #routedSeq: Seq
+  #isRouting = false
+
+  constructor(parts: { clock: Clock; log: Log; messages: MessageLog; router: Router; counters: Counters }) {
+    this.#clock = parts.clock
+    this.#log = parts.log
+    this.#messages = parts.messages
+    this.#router = parts.router
+    this.#counters = parts.counters
+    this.#routedSeq = parts.messages.lastSeq
+  }
+
+  get routedSeq(): Seq {
+    return this.#routedSeq
+  }
+
+  /** Hands a message to a recipient straight from its publisher. */
+  now(recipient: Recipient, message: Publish): void {
+    const session = recipient.session
+    const qos = lower(message.qos, recipient.qos)
+    const retain = message.retain && recipient.retainAsPublished // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
+    if (qos === 0) this.#sendQos0(session, message, retain, recipient)
+    else this.#sendOrWait(session, message, qos, retain, recipient)
+  }
+
+  /** A retained message for a new subscription; it goes out with the retain flag set [MQTT3-3.3.1-8]. */
+  retained(recipient: Recipient, message: Publish): void {
+    const qos = lower(message.qos, recipient.qos)
+    if (qos === 0) this.#sendQos0(recipient.session, message, true, recipient)
+    else this.#sendOrWait(recipient.session, message, qos, true, recipient)
+  }
+
+  /** Serves live sessions with what became durable. Called after each group commit. */
+  routeDurable(): void {
+    if (this.#isRouting) return
+    this.#isRouting = true
+    while (this.#routedSeq < this.#messages.durableSeq) {
+      let isAnswered = false
+      let isInside = true
+      this.#messages.read(this.#routedSeq + 1, readLimit, (stored, failure) => {
+        isAnswered = true
+        if (failure === undefined) this.#route(stored)
+        else this.#log.error({ err: failure, seq: this.#routedSeq + 1 }, 'log cannot be read')
+        if (isInside && failure === undefined) return
+        this.#isRouting = false
+        if (failure === undefined) this.routeDurable()
+        else this.#clock.after(readRetryMs, () => this.routeDurable())
+      })
+      isInside = false
+      if (!isAnswered || !this.#isRouting) return
+    }
+    this.#isRouting = false
+  }
+
+  #route(stored: readonly StoredMessage[]): void {
+    for (const { seq, publish } of stored) {
+      const recipients = this.#router.match(publish.topic)
+      for (let i = 0; i < recipients.length; i++) {
+        const recipient = recipients[i] as Recipient
+        const session = recipient.session
+        if (session.reader === 'live' && seq >= session.nextSeq && !this.#sendStored(recipient, publish, seq)) {
+          session.reader = 'catching-up'
+          session.nextSeq = seq
+        }
+      }
+      this.#routedSeq = seq
+    }
+  }
+
+  /** The client is there: sends again what it has not acknowledged [MQTT-4.4.0-1], then goes on in the log. */
+  attached(session: Session, attachment: Attachment): void {
+    session.attachment = attachment
+    for (const packetId of [...session.window.packetIds()]) this.#sendAgain(session, attachment, packetId)
+    session.reader = session.isDurable ? 'catching-up' : 'live'
+    this.advance(session)
+  }
+
+  detached(session: Session): void {
+    session.attachment = undefined
+    if (session.reader === 'live') session.nextSeq = Math.max(session.nextSeq, this.#routedSeq + 1)
+    session.reader = 'detached'
+  }
+
+  /** There may be room again: after an acknowledgement, or because the link drained. */
+  advance(session: Session): void {
+    const attachment = session.attachment
+    if (attachment === undefined) return
+    while (session.waiting.length > 0 && hasRoom(session, attachment)) {
+      const { message, qos, retain, recipient } = session.waiting.shift() as Waiting
+      this.#send(session, attachment, message, qos, retain, recipient, 0)
+    }
+    if (session.reader === 'catching-up') this.#catchUp(session)
+  }
+
+  /** PUBACK, or PUBCOMP, or a PUBREC that refuses. */
+  acknowledged(session: Session, packetId: number): void {
+    session.window.close(packetId)
+    if (session.waiting.length > 0 || session.reader === 'catching-up') this.advance(session)
+  }
+
+  /** Reads on in the log until it ends or there is no room. Never runs twice at a time for one session. */
+  #catchUp(session: Session): void {
+    if (session.isReading) return
+    session.isReading = true
+    while (session.reader === 'catching-up' && mayRead(session)) {
+      if (session.nextSeq > this.#messages.durableSeq) {
+        session.reader = 'live'
+        break
+      }
+      let isAnswered = false
+      let isInside = true
+      this.#messages.read(session.nextSeq, readLimit, (stored, failure) => {
+        isAnswered = true
+        if (failure === undefined) this.#sendRead(session, stored)
+        else this.#log.error({ err: failure, clientId: session.clientId, seq: session.nextSeq }, 'log cannot be read')
+        if (isInside && failure === undefined) return
+        session.isReading = false
+        if (failure === undefined) this.advance(session)
+        else this.#clock.after(readRetryMs, () => this.advance(session))
+      })
+      isInside = false
+      if (!isAnswered || !session.isReading) return
+    }
+    session.isReading = false
+  }
+
+  #sendRead(session: Session, stored: readonly StoredMessage[]): void {
+    for (const { seq, publish } of stored) {
+      if (session.reader !== 'catching-up') return
+      if (seq < session.nextSeq) continue
+      if (seq <= session.restoredSeq) {
+        if (!this.#sendRestored(session, publish, seq)) return
+      } else {
+        const recipient = this.#router.match(publish.topic).find((candidate) => candidate.session === session)
+        if (recipient !== undefined && !this.#sendStored(recipient, publish, seq)) return
+      }
+      session.nextSeq = seq + 1
+    }
+  }
+
+  /** A message that an earlier run had sent: only if it is still open, under its packet id. */
+  #sendRestored(session: Session, message: Publish, seq: Seq): boolean {
+    const attachment = session.attachment
+    if (attachment === undefined || !attachment.canTake) return false
+    const packetId = session.window.packetIdOfSeq(seq)
+    const state = packetId === 0 ? SlotState.free : session.window.stateOf(packetId)
+    if (state === SlotState.sentQos1 || state === SlotState.sentQos2) {
+      session.window.keep(packetId, message)
+      this.#sendAgain(session, attachment, packetId)
+    }
+    return true
+  }
+
+  #sendAgain(session: Session, attachment: Attachment, packetId: number): void {
+    const state = session.window.stateOf(packetId)
+    if (state === SlotState.released) {
+      attachment.sendPubrel(packetId)
+      return
+    }
+    const message = session.window.messageOf(packetId)
+    if (message === undefined) return // Sent by an earlier run: it comes again when the log is read.
+    const qos = state === SlotState.sentQos1 ? 1 : 2
+    const recipient = this.#router.match(message.topic).find((candidate) => candidate.session === session)
+    const retain = message.retain && (recipient?.retainAsPublished ?? false)
+    this.#counters.sentMessages++
+    attachment.sendPublish(message, qos, retain, true, packetId, session.window.seqOf(packetId), recipient) // [MQTT-3.3.1-1]
+  }
+
+  /** @returns false when there is no room: the session must come back to `seq` */
+  #sendStored(recipient: Recipient, message: Publish, seq: Seq): boolean {
+    const session = recipient.session
+    const attachment = session.attachment
+    if (attachment === undefined || !session.isDurable) return true
+    if (seq <= recipient.sinceSeq) return true
+    if (recipient.noLocal && message.publisher === session.clientId) return true // [MQTT-3.8.3-3]
+    const qos = lower(message.qos, recipient.qos)
+    if (qos === 0) return true // It went out when it was published.
+    // What waits in memory is older and goes first.
+    if (session.waiting.length > 0 || !hasRoom(session, attachment)) return false
+    this.#send(session, attachment, message, qos, message.retain && recipient.retainAsPublished, recipient, seq)
+    return true
+  }
+
+  #sendQos0(session: Session, message: Publish, retain: boolean, recipient: Recipient): void {
+    const attachment = session.attachment
+    if (attachment === undefined) {
+      this.#counters.dropped.offlineQos0++
+    } else if (!attachment.canTake) {
+      this.#counters.dropped.linkFull++
+    } else if (this.#isExpired(message)) {
+      this.#counters.dropped.expired++
+    } else if (attachment.sendPublish(message, 0, retain, false, 0, 0, recipient)) {
+      this.#counters.sentMessages++
+    } else {
+      this.#counters.dropped.tooLarge++
+    }
+  }
+
+  #sendOrWait(session: Session, message: Publish, qos: 1 | 2, retain: boolean, recipient: Recipient): void {
+    const attachment = session.attachment
+    if (attachment !== undefined && session.waiting.length === 0 && hasRoom(session, attachment)) {
+      this.#send(session, attachment, message, qos, retain, recipient, 0)
+    } else if (!session.waiting.push({ message: message.own(), qos, retain, recipient })) {
+      this.#counters.dropped.queueFull++
+    }
+  }
+
+  #send(
+    session: Session,
+    attachment: Attachment,
+    message: Publish,
+    qos: Qos,
+    retain: boolean,
+    recipient: Recipient | undefined,
+    seq: Seq,
+  ): void {
+    if (this.#isExpired(message)) {
+      this.#counters.dropped.expired++ // [MQTT-3.3.2-5]
+      return
+    }
+    // A session that ends with its connection never sends again, so its window needs no copy of the message.
+    const packetId = session.window.open(qos as 1 | 2, seq, session.isDurable ? message.own() : undefined)
+    if (attachment.sendPublish(message, qos, retain, false, packetId, seq, recipient)) {
+      this.#counters.sentMessages++
+    } else {
+      session.window.close(packetId)
+      this.#counters.dropped.tooLarge++
+    }
+  }
+
+  #isExpired(message: Publish): boolean {
+    return message.expiresAtMs !== Number.POSITIVE_INFINITY && message.expiresAtMs <= this.#clock.nowMs()
+  }
+}
+
+function hasRoom(session: Session, attachment: Attachment): boolean {
+  return session.window.count < attachment.inflightMax && attachment.canTake
+}
+
+/** What an earlier run had sent is in the window already and needs no new room there. */
+function mayRead(session: Session): boolean {
+  const { attachment } = session
+  if (attachment === undefined) return false
+  return session.nextSeq <= session.restoredSeq ? attachment.canTake : hasRoom(session, attachment)
+}
+
+function lower(a: Qos, b: Qos): Qos {
+  return Math.min(a, b) as Qos
+}

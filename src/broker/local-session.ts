@@ -1,0 +1,105 @@
+/** A client inside the process (ports/local.ts): a durable session whose attachment is a consumer, not a link. */
+import { assert } from '../lib/assert.ts'
+import type { LocalConsumer, LocalSession } from '../ports/local.ts'
+import type { Seq, Ticket } from '../ports/store.ts'
+import type { Qos, SubscriptionRequest } from '../protocol/packet.ts'
+import type { Publish } from '../protocol/packets/publish.ts'
+import type { Core } from './core.ts'
+import { noTicket } from './publish.ts'
+import type { Recipient } from './router.ts'
+import { SlotState } from './send-window.ts'
+import type { Attachment, Session } from './session.ts'
+
+export class LocalClient implements LocalSession, Attachment {
+  readonly #core: Core
+  readonly #consumer: LocalConsumer
+  readonly #session: Session
+  inflightMax = 1
+
+  constructor(core: Core, clientId: string, consumer: LocalConsumer) {
+    assert(clientId.startsWith('$'), 'client ids inside the house begin with $')
+    this.#core = core
+    this.#consumer = consumer
+    this.#session = core.sessions.claim({
+      clientId,
+      version: 5,
+      cleanStart: false,
+      expiryIntervalSeconds: Number.POSITIVE_INFINITY,
+      will: undefined,
+    }).session
+  }
+
+  subscribe(subscriptions: readonly SubscriptionRequest[]): void {
+    const { sessions, store } = this.#core
+    const wanted = new Set(subscriptions.map((request) => request.topicFilter))
+    for (const topicFilter of [...this.#session.subscriptions.keys()]) {
+      if (!wanted.has(topicFilter)) sessions.unsubscribe(this.#session, topicFilter)
+    }
+    for (const request of subscriptions) {
+      const former = this.#session.subscriptions.get(request.topicFilter)
+      const sinceSeq = former?.sinceSeq ?? store.log.lastSeq
+      sessions.subscribe(this.#session, { ...request, subscriptionIdentifier: undefined, sinceSeq })
+    }
+    sessions.save(this.#session)
+  }
+
+  attach(inflightMax: number): void {
+    this.inflightMax = inflightMax
+    this.#core.delivery.attached(this.#session, this)
+  }
+
+  detach(): void {
+    if (this.#session.attachment === undefined) return
+    this.#core.delivery.detached(this.#session)
+    this.#core.sessions.save(this.#session)
+  }
+
+  acknowledge(packetId: number): void {
+    if (this.#session.window.stateOf(packetId) === SlotState.free) return
+    this.#core.delivery.acknowledged(this.#session, packetId)
+  }
+
+  resume(): void {
+    this.#core.delivery.advance(this.#session)
+  }
+
+  publish(message: Publish): Ticket | undefined {
+    const path = this.#core.publishPath
+    path.publish(message, undefined, this.#session, false)
+    return path.ticket === noTicket ? undefined : path.ticket
+  }
+
+  get backlogCount(): number {
+    const { delivery, store } = this.#core
+    return store.log.lastSeq - this.#session.cursor(delivery.routedSeq)
+  }
+
+  get canTake(): boolean {
+    return this.#consumer.canTake
+  }
+
+  sendPublish(
+    message: Publish,
+    qos: Qos,
+    retain: boolean,
+    dup: boolean,
+    packetId: number,
+    seq: Seq,
+    _recipient: Recipient | undefined,
+  ): boolean {
+    this.#consumer.deliver(message, qos, retain, dup, packetId, seq)
+    return true
+  }
+
+  sendPubrel(_packetId: number): void {
+    // A consumer acknowledges a message once, whatever its QoS, so that there is nothing to release.
+  }
+
+  onTakenOver(): void {
+    assert(false, `two owners of the session ${this.#session.clientId}`)
+  }
+
+  onDurable(ticket: Ticket): void {
+    this.#consumer.onDurable(ticket)
+  }
+}

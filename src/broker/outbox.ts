@@ -1,0 +1,100 @@
+/**
+ * What one client is sent: packets become bytes here, gather over a turn of the event loop, and leave in one write.
+ * Says when the client is too slow to take more.
+ */
+import type { Link } from '../ports/transport.ts'
+import { encodeAck, encodePacket } from '../protocol/encode.ts'
+import { OutputBuffer } from '../protocol/output.ts'
+import type { AckType, ControlPacket, PublishProperties, Qos, Version } from '../protocol/packet.ts'
+import { encodePublish, type Publish } from '../protocol/packets/publish.ts'
+import { ReasonCode } from '../protocol/reason.ts'
+import type { Core } from './core.ts'
+import type { Flushable } from './flush-queue.ts'
+import type { Recipient } from './router.ts'
+
+export class Outbox implements Flushable {
+  readonly #core: Core
+  readonly #link: Link
+  readonly #output = new OutputBuffer()
+  #isFlushQueued = false
+  #isLinkFull = false
+  version: Version = 4
+  /** Taken off every topic on its way out. */
+  mountpoint = ''
+  /** Largest packet the client takes. */
+  packetBytesMax = Number.POSITIVE_INFINITY
+
+  constructor(core: Core, link: Link) {
+    this.#core = core
+    this.#link = link
+  }
+
+  get canTake(): boolean {
+    return !this.#isLinkFull && this.#output.byteCount < this.#core.settings.outputBytesMax
+  }
+
+  send(packet: ControlPacket): void {
+    encodePacket(this.#output, packet, this.version)
+    this.#queueFlush()
+  }
+
+  sendAck(type: AckType, packetId: number, reasonCode: ReasonCode): void {
+    if (reasonCode === ReasonCode.success || this.version < 5) {
+      encodeAck(this.#output, type, packetId)
+      this.#queueFlush()
+    } else {
+      this.send({ type, packetId, reasonCode, properties: undefined })
+    }
+  }
+
+  /** @returns false when the client does not take packets of this size; nothing is sent then */
+  sendPublish(
+    message: Publish,
+    qos: Qos,
+    retain: boolean,
+    dup: boolean,
+    packetId: number,
+    recipient: Recipient | undefined,
+  ): boolean {
+    const sent = this.mountpoint === '' ? message : message.withTopic(message.topic.slice(this.mountpoint.length))
+    const properties = this.version === 5 ? this.#propertiesFor(message, recipient) : undefined
+    const { version, packetBytesMax } = this
+    const isSent = encodePublish(this.#output, sent, version, qos, retain, dup, packetId, properties, packetBytesMax)
+    if (isSent) this.#queueFlush()
+    return isSent
+  }
+
+  flush(): void {
+    this.#isFlushQueued = false
+    const byteCount = this.#output.byteCount
+    if (byteCount === 0) return
+    this.#core.counters.sentBytes += byteCount
+    this.#link.send(this.#output.take())
+    this.#isLinkFull = this.#link.bufferedByteCount > this.#core.settings.outputBytesMax
+  }
+
+  onDrain(): void {
+    this.#isLinkFull = false
+  }
+
+  #propertiesFor(message: Publish, recipient: Recipient | undefined): PublishProperties | undefined {
+    const subscriptionIdentifiers = recipient?.subscriptionIdentifiers
+    const expires = message.expiresAtMs !== Number.POSITIVE_INFINITY
+    if (subscriptionIdentifiers === undefined && !expires) return message.properties
+    return {
+      ...message.properties,
+      ...(subscriptionIdentifiers && { subscriptionIdentifiers }),
+      ...(expires && { messageExpiryInterval: this.#secondsLeft(message) }), // [MQTT-3.3.2-6]
+    }
+  }
+
+  #secondsLeft(message: Publish): number {
+    return Math.max(0, Math.ceil((message.expiresAtMs - this.#core.clock.nowMs()) / 1000))
+  }
+
+  #queueFlush(): void {
+    if (this.#isFlushQueued) return
+    this.#isFlushQueued = true
+    this.#core.flushQueue.add(this)
+  }
+}

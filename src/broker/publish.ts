@@ -1,0 +1,128 @@
+/**
+ * THE publish path. Every message, whoever sent it, goes through `publish`: authorize, gate, retain, route, store,
+ * deliver, in that order. What it answers tells the connection when to acknowledge.
+ *
+ * A message is stored once, and only when a durable session wants it; those sessions get it after its group commit
+ * (deliver.ts), everybody else gets it now.
+ */
+import type { Authorizer, Principal } from '../ports/auth.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { PublishGate } from '../ports/local.ts'
+import type { Store, Ticket } from '../ports/store.ts'
+import type { Publish } from '../protocol/packets/publish.ts'
+import { ReasonCode } from '../protocol/reason.ts'
+import type { Counters } from './counters.ts'
+import type { Delivery } from './deliver.ts'
+import type { RetainedTable } from './retained.ts'
+import type { Recipient, Router } from './router.ts'
+import type { Session } from './session.ts'
+
+/** Nothing had to be stored: acknowledge at once. */
+export const noTicket: Ticket = 0
+
+export class PublishPath {
+  readonly #authorizer: Authorizer
+  readonly #gate: PublishGate | undefined
+  readonly #store: Store
+  readonly #clock: Clock
+  readonly #router: Router
+  readonly #retained: RetainedTable
+  readonly #delivery: Delivery
+  readonly #counters: Counters
+  /** What the last call of `publish` decided; fields instead of an object per message. */
+  reasonCode: ReasonCode = ReasonCode.success
+  ticket: Ticket = noTicket
+
+  constructor(parts: {
+    authorizer: Authorizer
+    gate: PublishGate | undefined
+    store: Store
+    clock: Clock
+    router: Router
+    retained: RetainedTable
+    delivery: Delivery
+    counters: Counters
+  }) {
+    this.#authorizer = parts.authorizer
+    this.#gate = parts.gate
+    this.#store = parts.store
+    this.#clock = parts.clock
+    this.#router = parts.router
+    this.#retained = parts.retained
+    this.#delivery = parts.delivery
+    this.#counters = parts.counters
+  }
+
+  /**
+   * Takes a message from a client. Afterwards `reasonCode` is what to acknowledge with and `ticket` the group commit
+   * to wait for first; `noTicket` = none.
+   * @param principal undefined for messages made inside the house, which are always allowed
+   * @param session the publisher's, for No Local
+   * @param isGateway the peer numbers its messages
+   */
+  publish(message: Publish, principal: Principal | undefined, session: Session | undefined, isGateway: boolean): void {
+    this.reasonCode = ReasonCode.success
+    this.ticket = noTicket
+    this.#counters.receivedMessages++
+    if (principal !== undefined && !this.#authorizer.mayPublish(principal, message.topic)) {
+      this.#counters.dropped.notAuthorized++
+      this.reasonCode = ReasonCode.notAuthorized
+      return
+    }
+    let admitted: Publish | undefined = message
+    if (isGateway && this.#gate !== undefined && principal !== undefined) {
+      if (message.qos > 0 && !this.#store.isWritable) {
+        // Nothing may be recognised later that is refused now.
+        this.#refuseUnwritable()
+        return
+      }
+      admitted = this.#gate.admit(`${principal.identity ?? ''}/${principal.clientId}`, message)
+      // The mark of the message, and the message itself when it came before, are in the open commit at the latest.
+      if (admitted !== message) this.ticket = this.#store.lastTicket
+      if (admitted === undefined) {
+        this.#counters.duplicatesRecognised++
+        return
+      }
+    }
+    if (session !== undefined) admitted.publisher = session.clientId
+    const interval = admitted.properties?.messageExpiryInterval
+    if (interval !== undefined) admitted.expiresAtMs = this.#clock.nowMs() + interval * 1000
+    if (admitted.retain) this.#retain(admitted)
+    this.#route(admitted, session)
+  }
+
+  #retain(message: Publish): void {
+    if (this.#retained.set(message)) this.ticket = this.#store.lastTicket
+    else this.#counters.retainedRefused++
+  }
+
+  #route(message: Publish, publisher: Session | undefined): void {
+    const recipients = this.#router.match(message.topic)
+    if (message.qos > 0 && !this.#store.isWritable && recipients.some(wantsLog)) {
+      // Refused before anybody has it: the publisher will send it again.
+      this.#refuseUnwritable()
+      return
+    }
+    let isWantedByDurable = false
+    for (let i = 0; i < recipients.length; i++) {
+      const recipient = recipients[i] as Recipient
+      if (message.qos > 0 && wantsLog(recipient)) isWantedByDurable = true
+      else if (!(recipient.noLocal && recipient.session === publisher)) this.#delivery.now(recipient, message)
+    }
+    if (recipients.length === 0 && message.qos > 0) this.reasonCode = ReasonCode.noMatchingSubscribers
+    if (!isWantedByDurable) return
+    this.#store.log.append(message)
+    this.#counters.storedMessages++
+    this.ticket = this.#store.lastTicket
+  }
+
+  #refuseUnwritable(): void {
+    this.#counters.dropped.storeFailed++
+    this.reasonCode = ReasonCode.quotaExceeded
+  }
+}
+
+/** The recipient gets its QoS >= 1 messages from the log. */
+function wantsLog(recipient: Recipient): boolean {
+  return recipient.qos > 0 && recipient.session.isDurable
+}

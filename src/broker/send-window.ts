@@ -1,0 +1,173 @@
+/**
+ * QoS 1 and QoS 2 messages on their way to one client: sent, not yet acknowledged (MQTT 5.0 §4.3, §4.9). A slot is
+ * found by the low bits of the packet id, so both sending and acknowledging are O(1) without a table of 65 535.
+ *
+ *   QoS 1:  sent --PUBACK--> free
+ *   QoS 2:  sent --PUBREC--> released --PUBCOMP--> free
+ *
+ * Invariants: a packet id is used once at a time [MQTT-2.2.1-4]; ids go up by one and wrap from 65 535 to 1; `oldestSeq` never goes
+ * back while the session reads its log forward.
+ */
+import { assert } from '../lib/assert.ts'
+import type { OutboundRecord, Seq } from '../ports/store.ts'
+import type { Publish } from '../protocol/packets/publish.ts'
+
+export const SlotState = { free: 0, sentQos1: 1, sentQos2: 2, released: 3 } as const
+export type SlotState = (typeof SlotState)[keyof typeof SlotState]
+
+const packetIdMax = 65_535
+
+export class SendWindow {
+  #capacity = 16
+  #packetIds = new Uint16Array(16)
+  #states = new Uint8Array(16)
+  #seqs = new Float64Array(16)
+  #messages: (Publish | undefined)[] = new Array(16).fill(undefined)
+  #nextPacketId = 1
+  /** Packet id of the oldest slot in use; slots are looked at from here. Meaningless while `count` is 0. */
+  #oldestPacketId = 1
+  #count = 0
+
+  get count(): number {
+    return this.#count
+  }
+
+  /**
+   * Takes a packet id for a message.
+   * @param seq its place in the log, 0 when it is not there
+   * @param message kept for sending again; undefined when the session ends with its connection
+   */
+  open(qos: 1 | 2, seq: Seq, message: Publish | undefined): number {
+    assert(this.#count < packetIdMax, 'send window overflow')
+    while (this.#states[this.#nextPacketId & (this.#capacity - 1)] !== SlotState.free) this.#makeRoom()
+    const packetId = this.#nextPacketId
+    this.#fill(packetId, qos === 1 ? SlotState.sentQos1 : SlotState.sentQos2, seq, message)
+    this.#nextPacketId = following(packetId)
+    return packetId
+  }
+
+  /** Puts back what an earlier run had sent. Records come in the order they were sent. */
+  restore(record: OutboundRecord): void {
+    while (this.#states[record.packetId & (this.#capacity - 1)] !== SlotState.free) this.#grow()
+    const state = record.isReleased ? SlotState.released : record.qos === 1 ? SlotState.sentQos1 : SlotState.sentQos2
+    this.#fill(record.packetId, state, record.seq, undefined)
+    this.#nextPacketId = following(record.packetId)
+  }
+
+  stateOf(packetId: number): SlotState {
+    const slot = packetId & (this.#capacity - 1)
+    return this.#packetIds[slot] === packetId ? (this.#states[slot] as SlotState) : SlotState.free
+  }
+
+  seqOf(packetId: number): Seq {
+    return this.#seqs[packetId & (this.#capacity - 1)] as number
+  }
+
+  messageOf(packetId: number): Publish | undefined {
+    return this.#messages[packetId & (this.#capacity - 1)]
+  }
+
+  /** The message of a restored slot, once the log has it. */
+  keep(packetId: number, message: Publish): void {
+    this.#messages[packetId & (this.#capacity - 1)] = message
+  }
+
+  /** PUBREC came: from here on only PUBREL is sent again, never the message [MQTT-4.3.3-6]. */
+  release(packetId: number): void {
+    const slot = packetId & (this.#capacity - 1)
+    this.#states[slot] = SlotState.released
+    this.#messages[slot] = undefined
+  }
+
+  close(packetId: number): void {
+    const slot = packetId & (this.#capacity - 1)
+    this.#states[slot] = SlotState.free
+    this.#messages[slot] = undefined
+    this.#count--
+    if (packetId === this.#oldestPacketId) this.#skipFree()
+  }
+
+  /** Seq of the oldest message that has a place in the log and is not acknowledged; undefined when there is none. */
+  get oldestSeq(): Seq | undefined {
+    for (const packetId of this.packetIds()) {
+      const seq = this.seqOf(packetId)
+      if (seq > 0) return seq
+    }
+    return undefined
+  }
+
+  /** Packet id of the message at `seq`, or 0. O(count). */
+  packetIdOfSeq(seq: Seq): number {
+    for (const packetId of this.packetIds()) if (this.seqOf(packetId) === seq) return packetId
+    return 0
+  }
+
+  /** The packet ids in use, in the order they were sent. */
+  *packetIds(): Generator<number> {
+    let left = this.#count
+    for (let packetId = this.#oldestPacketId; left > 0; packetId = following(packetId)) {
+      if (this.stateOf(packetId) === SlotState.free) continue
+      left--
+      yield packetId
+    }
+  }
+
+  toRecords(): OutboundRecord[] {
+    const records: OutboundRecord[] = []
+    for (const packetId of this.packetIds()) {
+      const state = this.stateOf(packetId)
+      const seq = this.seqOf(packetId)
+      if (seq === 0) continue
+      records.push({
+        packetId,
+        seq,
+        qos: state === SlotState.sentQos1 ? 1 : 2,
+        isReleased: state === SlotState.released,
+      })
+    }
+    return records
+  }
+
+  #fill(packetId: number, state: SlotState, seq: Seq, message: Publish | undefined): void {
+    const slot = packetId & (this.#capacity - 1)
+    this.#packetIds[slot] = packetId
+    this.#states[slot] = state
+    this.#seqs[slot] = seq
+    this.#messages[slot] = message
+    if (this.#count === 0) this.#oldestPacketId = packetId
+    this.#count++
+  }
+
+  #skipFree(): void {
+    if (this.#count === 0) return
+    do this.#oldestPacketId = following(this.#oldestPacketId)
+    while (this.stateOf(this.#oldestPacketId) === SlotState.free)
+  }
+
+  /** The slot of the next id is taken. While few slots are, one long unanswered message costs ids, not memory. */
+  #makeRoom(): void {
+    if (this.#count * 2 >= this.#capacity) this.#grow()
+    else this.#nextPacketId = following(this.#nextPacketId)
+  }
+
+  #grow(): void {
+    const packetIds = [...this.packetIds()]
+    const kept = packetIds.map((packetId) => ({
+      packetId,
+      state: this.stateOf(packetId),
+      seq: this.seqOf(packetId),
+      message: this.messageOf(packetId),
+    }))
+    this.#capacity *= 2
+    this.#packetIds = new Uint16Array(this.#capacity)
+    this.#states = new Uint8Array(this.#capacity)
+    this.#seqs = new Float64Array(this.#capacity)
+    this.#messages = new Array(this.#capacity).fill(undefined)
+    this.#count = 0
+    for (const entry of kept) this.#fill(entry.packetId, entry.state, entry.seq, entry.message)
+  }
+}
+
+function following(packetId: number): number {
+  return packetId === packetIdMax ? 1 : packetId + 1
+}

@@ -1,0 +1,133 @@
+/**
+ * What outlives a connection: subscriptions, packet ids in use both ways, and the place in the log (MQTT 5.0 §4.1).
+ * A durable session has no queue of its own; the log is its queue, and `reader` says how it follows it:
+ *
+ *   detached --attach--> catching-up --nothing left to read--> live
+ *      ^                      ^                                  |
+ *      +------ detach --------+---- window or link full ---------+
+ *
+ * live: messages come straight from each group commit. catching-up: the session reads on by itself from `nextSeq`.
+ * detached: nobody is there; nothing moves.
+ *
+ * A session that ends with its connection is live from the start and never reads the log; what its window cannot take waits in `waiting`.
+ */
+import { RingQueue } from '../lib/ring-queue.ts'
+import { WheelTimer } from '../lib/timer-wheel.ts'
+import type { Seq, SessionRecord } from '../ports/store.ts'
+import type { Qos, Version } from '../protocol/packet.ts'
+import type { Publish } from '../protocol/packets/publish.ts'
+import type { Recipient } from './router.ts'
+import { SendWindow } from './send-window.ts'
+import type { Subscription } from './subscription.ts'
+import type { PendingWill } from './will.ts'
+
+export type Reader = 'detached' | 'catching-up' | 'live'
+
+/** Where the messages of a session go while somebody is there: a connection, or a client inside the process. */
+export interface Attachment {
+  /** QoS >= 1 messages that may be unacknowledged at a time. */
+  readonly inflightMax: number
+  /** false while the way out is full. */
+  readonly canTake: boolean
+  /**
+   * @param recipient what the subscriptions ask for; undefined when a message is sent again
+   * @returns false when the peer refuses packets of this size
+   */
+  sendPublish(
+    message: Publish,
+    qos: Qos,
+    retain: boolean,
+    dup: boolean,
+    packetId: number,
+    seq: Seq,
+    recipient: Recipient | undefined,
+  ): boolean
+  sendPubrel(packetId: number): void
+  /** The same client connected elsewhere; the session is no longer this attachment's. */
+  onTakenOver(): void
+}
+
+/** A message that waits in memory for room in the send window. */
+export type Waiting = {
+  readonly message: Publish
+  readonly qos: 1 | 2
+  readonly retain: boolean
+  readonly recipient: Recipient | undefined
+}
+
+export class Session {
+  readonly clientId: string
+  version: Version
+  epoch: number
+  /** `Infinity` = never; 0 = ends with its connection. */
+  expiryIntervalSeconds: number
+  /** Kept in the store and served from the log. Once true it stays so until the session ends. */
+  isDurable: boolean
+  readonly expiryTimer: WheelTimer
+  attachment: Attachment | undefined
+  disconnectedAtMs: number | undefined
+  will: PendingWill | undefined
+
+  readonly subscriptions = new Map<string, Subscription>()
+  readonly window = new SendWindow()
+  readonly waiting: RingQueue<Waiting>
+  /** Incoming QoS 2 packet ids between PUBLISH and PUBREL. */
+  readonly incomingQos2 = new Set<number>()
+
+  reader: Reader = 'detached'
+  /** The next message of the log to look at; while live, no message before it is sent. */
+  nextSeq: Seq
+  /** A read of the log is under way. */
+  isReading = false
+  /** Up to here messages were sent by an earlier run of the process; those still open are in the window. */
+  restoredSeq: Seq = 0
+  /** The cursor that the store knows. */
+  savedCursor: Seq
+
+  constructor(fixed: {
+    clientId: string
+    version: Version
+    epoch: number
+    expiryIntervalSeconds: number
+    nextSeq: Seq
+    waitingCountMax: number
+    onExpired: (session: Session) => void
+  }) {
+    this.clientId = fixed.clientId
+    this.version = fixed.version
+    this.epoch = fixed.epoch
+    this.expiryIntervalSeconds = fixed.expiryIntervalSeconds
+    this.isDurable = fixed.expiryIntervalSeconds > 0
+    this.nextSeq = fixed.nextSeq
+    this.savedCursor = fixed.nextSeq - 1
+    this.waiting = new RingQueue<Waiting>(fixed.waitingCountMax)
+    this.expiryTimer = new WheelTimer(() => fixed.onExpired(this))
+  }
+
+  /** Up to here the session has seen the log. */
+  #seenSeq(routedSeq: Seq): Seq {
+    return this.reader === 'live' ? Math.max(routedSeq, this.nextSeq - 1) : this.nextSeq - 1
+  }
+
+  /** Every message up to here is done with. @param routedSeq how far live sessions were served */
+  cursor(routedSeq: Seq): Seq {
+    const oldest = this.window.oldestSeq
+    if (oldest !== undefined) return oldest - 1
+    return this.#seenSeq(routedSeq)
+  }
+
+  toRecord(routedSeq: Seq): SessionRecord {
+    return {
+      clientId: this.clientId,
+      epoch: this.epoch,
+      version: this.version,
+      expiryIntervalSeconds: this.expiryIntervalSeconds,
+      disconnectedAtMs: this.disconnectedAtMs,
+      subscriptions: [...this.subscriptions.values()].map((subscription) => subscription.toRecord()),
+      cursor: this.cursor(routedSeq),
+      sentSeq: Math.max(this.restoredSeq, this.#seenSeq(routedSeq)),
+      outbound: this.window.toRecords(),
+      will: this.will?.toRecord(),
+    }
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * Every session of this node: who owns it, when it ends, what of it is stored. Sessions are changed only here and in
+ * deliver.ts.
+ *
+ *   claim (CONNECT) -> attached -> released (connection ended) -> claimed again, or ended by expiry
+ *
+ * A client id has one session, a session has at most one attachment [MQTT-3.1.4-3]. The epoch rises with every claim,
+ * so that a write of an earlier owner can be told from the present one's.
+ */
+import type { TimerWheel } from '../lib/timer-wheel.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { Seq, SessionRecord, Store, SubscriptionRecord } from '../ports/store.ts'
+import type { Version } from '../protocol/packet.ts'
+import type { Publish } from '../protocol/packets/publish.ts'
+import type { Counters } from './counters.ts'
+import type { Delivery } from './deliver.ts'
+import type { Router } from './router.ts'
+import { Session } from './session.ts'
+import type { BrokerSettings } from './settings.ts'
+import { Subscription } from './subscription.ts'
+import { PendingWill } from './will.ts'
+
+export interface Claim {
+  readonly clientId: string
+  readonly version: Version
+  readonly cleanStart: boolean
+  /** 0 = the session ends with its connection; `Infinity` = it never ends. */
+  readonly expiryIntervalSeconds: number
+  readonly will: { readonly message: Publish; readonly delaySeconds: number } | undefined
+}
+
+export class SessionTable {
+  readonly #sessions = new Map<string, Session>()
+  readonly #clock: Clock
+  readonly #wheel: TimerWheel
+  readonly #store: Store
+  readonly #router: Router
+  readonly #delivery: Delivery
+  readonly #counters: Counters
+  readonly #settings: BrokerSettings
+  readonly #publishWill: (message: Publish, session: Session) => void
+
+  constructor(parts: {
+    clock: Clock
+    wheel: TimerWheel
+    store: Store
+    router: Router
+    delivery: Delivery
+    counters: Counters
+    settings: BrokerSettings
+    publishWill: (message: Publish, session: Session) => void
+  }) {
+    this.#clock = parts.clock
+    this.#wheel = parts.wheel
+    this.#store = parts.store
+    this.#router = parts.router
+    this.#delivery = parts.delivery
+    this.#counters = parts.counters
+    this.#settings = parts.settings
+    this.#publishWill = parts.publishWill
+  }
+
+  get count(): number {
+    return this.#sessions.size
+  }
+
+  /** Opens the session of `clientId` for a new connection, which attaches it next. */
+  claim(claim: Claim): { session: Session; isPresent: boolean } {
+    const existing = this.#sessions.get(claim.clientId)
+    if (existing?.attachment !== undefined) {
+      this.#counters.takeovers++
+      existing.attachment.onTakenOver()
+    }
+    // Whatever the takeover ended is gone from the table by now.
+    let session = this.#sessions.get(claim.clientId)
+    if (session !== undefined && claim.cleanStart) {
+      this.end(session) // [MQTT-3.1.2-4]
+      session = undefined
+    }
+    const isPresent = session !== undefined
+    if (session === undefined) {
+      session = this.#create(claim.clientId, claim.version, 0, claim.expiryIntervalSeconds, this.#store.log.lastSeq + 1)
+    } else {
+      this.#wheel.cancel(session.expiryTimer)
+      this.#dropWill(session) // [MQTT-3.1.3-9]
+      session.version = claim.version
+      session.expiryIntervalSeconds = claim.expiryIntervalSeconds
+      if (claim.expiryIntervalSeconds > 0 && !session.isDurable) this.#makeDurable(session)
+    }
+    session.epoch++
+    session.disconnectedAtMs = undefined
+    if (claim.will !== undefined) this.#armWill(session, claim.will.message, claim.will.delaySeconds)
+    this.save(session)
+    return { session, isPresent }
+  }
+
+  /**
+   * The connection of `session` ended.
+   * @param withWill false after a normal DISCONNECT [MQTT-3.1.2-10]
+   */
+  release(session: Session, withWill: boolean): void {
+    this.#delivery.detached(session)
+    const nowMs = this.#clock.nowMs()
+    session.disconnectedAtMs = nowMs
+    if (!withWill) this.#dropWill(session)
+    if (session.expiryIntervalSeconds === 0) {
+      this.end(session)
+      return
+    }
+    if (session.will?.delaySeconds === 0) this.#fireWill(session)
+    this.#startCountdown(session, nowMs)
+    this.save(session)
+  }
+
+  /** Ends a session and everything it holds; a will that still waits is published [MQTT-3.1.2-8]. */
+  end(session: Session): void {
+    this.#wheel.cancel(session.expiryTimer)
+    this.#sessions.delete(session.clientId)
+    this.#counters.sessionCount = this.#sessions.size
+    for (const subscription of session.subscriptions.values()) this.#router.remove(subscription)
+    session.subscriptions.clear()
+    if (session.isDurable) {
+      this.#store.sessions.remove(session.clientId)
+      this.#store.inbox.clear(session.clientId)
+    }
+    this.#fireWill(session)
+  }
+
+  subscribe(session: Session, record: SubscriptionRecord): Subscription {
+    const former = session.subscriptions.get(record.topicFilter)
+    if (former !== undefined) this.#router.remove(former)
+    const subscription = new Subscription(session, record)
+    session.subscriptions.set(record.topicFilter, subscription)
+    this.#router.add(subscription)
+    return subscription
+  }
+
+  /** @returns false when there was no such subscription */
+  unsubscribe(session: Session, topicFilter: string): boolean {
+    const subscription = session.subscriptions.get(topicFilter)
+    if (subscription === undefined) return false
+    session.subscriptions.delete(topicFilter)
+    this.#router.remove(subscription)
+    return true
+  }
+
+  /** Writes the session to the store if it is one that is kept. */
+  save(session: Session): void {
+    if (!session.isDurable) return
+    const record = session.toRecord(this.#delivery.routedSeq)
+    session.savedCursor = record.cursor
+    this.#store.sessions.save(record)
+  }
+
+  /** Puts back a session that the store loaded: its client is away, whatever was true when the record was written. */
+  restore(record: SessionRecord): void {
+    const session = this.#create(
+      record.clientId,
+      record.version,
+      record.epoch,
+      record.expiryIntervalSeconds,
+      record.cursor + 1,
+    )
+    session.isDurable = true
+    session.restoredSeq = Math.max(record.sentSeq, record.cursor)
+    for (const outbound of record.outbound) if (outbound.seq > record.cursor) session.window.restore(outbound)
+    for (const subscription of record.subscriptions) this.subscribe(session, subscription)
+    const endedAtMs = record.disconnectedAtMs ?? this.#clock.nowMs()
+    session.disconnectedAtMs = endedAtMs
+    if (record.will !== undefined) {
+      this.#armWill(session, record.will.message, record.will.delaySeconds)
+      if (session.will !== undefined) session.will.dueAtMs = record.will.dueAtMs
+    }
+    this.#startCountdown(session, endedAtMs)
+    if (record.disconnectedAtMs === undefined) this.save(session)
+  }
+
+  restoreInbox(clientId: string, packetId: number): void {
+    this.#sessions.get(clientId)?.incomingQos2.add(packetId)
+  }
+
+  /** Stores how far each session came, and answers the seq up to which nobody needs the log any more. */
+  saveCursors(): Seq {
+    const routedSeq = this.#delivery.routedSeq
+    let neededFrom = routedSeq + 1
+    for (const session of this.#sessions.values()) {
+      if (!session.isDurable) continue
+      const cursor = session.cursor(routedSeq)
+      if (cursor !== session.savedCursor) {
+        session.savedCursor = cursor
+        this.#store.sessions.saveCursor(session.clientId, cursor)
+      }
+      if (cursor < neededFrom - 1) neededFrom = cursor + 1
+    }
+    return neededFrom - 1
+  }
+
+  *[Symbol.iterator](): Generator<Session> {
+    yield* this.#sessions.values()
+  }
+
+  #create(clientId: string, version: Version, epoch: number, expiryIntervalSeconds: number, nextSeq: Seq): Session {
+    const session = new Session({
+      clientId,
+      version,
+      epoch,
+      expiryIntervalSeconds,
+      nextSeq,
+      waitingCountMax: this.#settings.queueCountMax,
+      onExpired: (expired) => this.end(expired),
+    })
+    this.#sessions.set(clientId, session)
+    this.#counters.sessionCount = this.#sessions.size
+    return session
+  }
+
+  /** From here on the log is its queue; it begins behind everything that was already handed out. */
+  #makeDurable(session: Session): void {
+    session.isDurable = true
+    session.nextSeq = this.#store.log.lastSeq + 1
+    for (const packetId of session.incomingQos2) this.#store.inbox.put(session.clientId, packetId)
+  }
+
+  /** Starts the clocks of a session without a connection. Nothing is due inside the call. */
+  #startCountdown(session: Session, endedAtMs: number): void {
+    const expiresAtMs = endedAtMs + session.expiryIntervalSeconds * 1000
+    if (expiresAtMs !== Number.POSITIVE_INFINITY) this.#wheel.schedule(session.expiryTimer, expiresAtMs)
+    const will = session.will
+    if (will === undefined) return
+    will.dueAtMs ??= endedAtMs + will.delaySeconds * 1000
+    this.#wheel.schedule(will.timer, will.dueAtMs)
+  }
+
+  #armWill(session: Session, message: Publish, delaySeconds: number): void {
+    session.will = new PendingWill(message, delaySeconds, () => {
+      this.#fireWill(session)
+      this.save(session)
+    })
+  }
+
+  #dropWill(session: Session): void {
+    if (session.will === undefined) return
+    this.#wheel.cancel(session.will.timer)
+    session.will = undefined
+  }
+
+  #fireWill(session: Session): void {
+    const will = session.will
+    if (will === undefined) return
+    this.#dropWill(session)
+    this.#counters.willsPublished++
+    this.#publishWill(will.message, session)
+  }
+}

@@ -1,0 +1,29 @@
+/** The limits of the broker core. Every number is a bound; config/schema.ts documents the defaults. */
+export interface BrokerSettings {
+  /** Largest packet that is accepted, in bytes, fixed header included. */
+  readonly packetBytesMax: number
+  /** QoS >= 1 messages that may be on their way to one client. */
+  readonly inflightMax: number
+  /** QoS >= 1 messages that one client may have on their way to us [MQTT-3.3.4-7]. */
+  readonly receiveMaximum: number
+  /** Messages waiting in memory for one client whose session is not durable. */
+  readonly queueCountMax: number
+  /** Bytes on their way to one client beyond which QoS 0 is dropped and QoS >= 1 waits. */
+  readonly outputBytesMax: number
+  readonly sessionExpirySecondsMax: number
+  /** For clients before 5.0 that ask to keep their session. */
+  readonly sessionExpirySecondsV3: number
+  readonly connectTimeoutMs: number
+  /** 0 = the client's choice stands. */
+  readonly keepAliveSecondsMax: number
+  readonly topicLevelsMax: number
+  /** Topic aliases a client may use towards us. */
+  readonly topicAliasMaximum: number
+  /** Retained messages; beyond it a new topic is delivered and not kept. */
+  readonly retainedCountMax: number
+  /** Of all retained payloads together. */
+  readonly retainedBytesMax: number
+  /** Messages, and bytes of them, that the log keeps for sessions that lag; beyond it the oldest go. */
+  readonly backlogCountMax: number
+  readonly backlogBytesMax: number
+}

@@ -1,0 +1,40 @@
+/**
+ * Every setting, once. From this come the types, defaults and checks of `loadSettings`, the TIDEGATE_ variables,
+ * configs/reference.md and configs/schema.json. Keys are as people write them in TOML; units stand last in names.
+ */
+import { z } from 'zod'
+import { choice, name, option, optional, type Profile, path } from './option.ts'
+import { bridgeSection } from './sections/bridge.ts'
+import { listenerSection } from './sections/listener.ts'
+import { mqttSection } from './sections/mqtt.ts'
+import { serialSection } from './sections/serial.ts'
+import { storeSection } from './sections/store.ts'
+
+export function settingsSchema(profile: Profile) {
+  return z.strictObject({
+    name: optional(name(), 'the host name', 'What this node is called.'),
+    data_dir: option(
+      path(),
+      { edge: 'data/edge', cloud: 'data/cloud' }[profile],
+      'Where messages, sessions and certificates are kept. Relative to the working directory.',
+    ),
+    log: option(
+      z.strictObject({
+        level: option(
+          choice(['error', 'warn', 'info', 'debug']),
+          'info',
+          'The least important lines that are written.',
+        ),
+      }),
+      {},
+      'What is told while running.',
+    ),
+    mqtt: option(mqttSection(profile), {}, 'What a client may do and how much of it.'),
+    store: option(storeSection(profile), {}, 'How safe acknowledged messages are, and how many may pile up.'),
+    listener: listenerSection(profile),
+    serial: serialSection(),
+    bridge: bridgeSection(),
+  })
+}
+
+export type SettingsSchema = ReturnType<typeof settingsSchema>

@@ -1,0 +1,63 @@
+/** `[[bridge]]`: the way up. A durable session of this broker joined to a client of another broker. */
+import { z } from 'zod'
+import {
+  address,
+  name,
+  option,
+  optional,
+  path,
+  qos,
+  required,
+  text,
+  topicFilter,
+  topicPrefix,
+  wholeNumber,
+} from '../option.ts'
+
+const rule = z.strictObject({
+  filter: required(topicFilter(), 'Which topics are forwarded, as they are named before any prefix.'),
+  qos: option(qos(), 1, 'Highest QoS they are forwarded with.'),
+  local_prefix: option(topicPrefix(), '', 'Prefix of these topics at this broker.'),
+  remote_prefix: option(topicPrefix(), '', 'Prefix of these topics at the remote broker.'),
+})
+
+const bridge = z.strictObject({
+  name: required(name(), 'What the bridge is called in logs. What waits for it is kept under this name, so keep it.'),
+  address: required(address(), 'The remote broker.'),
+  ca: optional(path(), 'the CAs of the system', 'For tls: PEM file with the CA of the remote broker.'),
+  certificate: optional(path(), 'none', 'For tls: PEM file with the certificate this gateway shows.'),
+  private_key: optional(path(), 'none', 'For tls: PEM file with its private key.'),
+  server_name: optional(
+    text('a host name'),
+    'the host of address',
+    'For tls: the name that the certificate of the remote broker must hold.',
+  ),
+  client_id: optional(
+    text('1 to 128 characters', /^[^\0]{1,128}$/),
+    'edge-<name of this node>',
+    'Client identifier at the remote broker. No two gateways may share one.',
+  ),
+  keep_alive_seconds: option(wholeNumber(5, 65_535, 'seconds'), 60, 'A line without traffic is checked this often.'),
+  reconnect_min_ms: option(
+    wholeNumber(10, 3_600_000, 'milliseconds'),
+    1000,
+    'Shortest pause before the next attempt to connect. Pauses grow and are drawn at random.',
+  ),
+  reconnect_max_ms: option(wholeNumber(10, 3_600_000, 'milliseconds'), 120_000, 'Longest such pause.'),
+  ack_timeout_ms: option(
+    wholeNumber(100, 600_000, 'milliseconds'),
+    10_000,
+    'Longest wait for an answer of the remote broker; one that used to be quick is given less. Then the line counts as dead: it is closed and opened again.',
+  ),
+  inflight_max: option(
+    wholeNumber(1, 65_535),
+    64,
+    'Messages on their way up and not yet acknowledged. More fills long lines better. The remote broker may allow less.',
+  ),
+  out: option(z.array(rule), [{ filter: '#' }], 'What goes up.'),
+  in: option(z.array(rule), [], 'What comes down.'),
+})
+
+export function bridgeSection() {
+  return option(z.array(bridge), [], 'Brokers this one forwards to. One block for each.')
+}

@@ -1,0 +1,57 @@
+/** `[[listener]]`: where clients come in, and who is let in. */
+import { z } from 'zod'
+import { choice, flag, hostAndPort, option, optional, type Profile, path, required, text } from '../option.ts'
+
+const listener = z.strictObject({
+  type: required(choice(['tcp', 'tls']), 'Plain TCP, or TLS 1.2 and newer.'),
+  bind: required(
+    hostAndPort(),
+    'Address and port to listen on. 127.0.0.1 is this machine only, 0.0.0.0 every network. Port 0 takes any free one.',
+  ),
+  allow_anonymous: optional(
+    flag(),
+    'true on loopback, else false',
+    'Whether clients that prove nothing about themselves get in. A listener that other machines reach starts without required client certificates only when this is set to true.',
+  ),
+  certificate: optional(
+    text('a path, or "auto"'),
+    'none',
+    'For tls: PEM file with the certificate of the server. "auto" makes a development CA, a server certificate and one for a first gateway, gateway-1, under data_dir/certs on the first start.',
+  ),
+  private_key: optional(path(), 'none', 'For tls: PEM file with its private key.'),
+  ca: optional(path(), 'none', 'For tls: PEM file with the CA that client certificates must come from.'),
+  client_certificate: optional(
+    choice(['required', 'none']),
+    '"required" with tls',
+    'Whether a client must show a certificate. Its common name is then the identity of the client.',
+  ),
+  mountpoint: optional(
+    text('a topic prefix such as g/{identity}/, without wildcards', /^[^+#$\0][^+#\0]*\/$/),
+    'none',
+    'Put before every topic of a client and taken off again towards it, so that nobody reaches outside. {identity} stands for the common name of its certificate.',
+  ),
+  gateways: option(
+    flag(),
+    false,
+    'Whether the clients are Tidegate gateways, whose numbered messages are recognised when they come again after a cut.',
+  ),
+})
+
+const builtIn: Record<Profile, z.input<typeof listener>[]> = {
+  edge: [{ type: 'tcp', bind: '127.0.0.1:1883' }],
+  cloud: [
+    {
+      type: 'tls',
+      bind: '0.0.0.0:8883',
+      certificate: 'auto',
+      client_certificate: 'required',
+      mountpoint: 'g/{identity}/',
+      gateways: true,
+    },
+    { type: 'tcp', bind: '127.0.0.1:1884' },
+  ],
+}
+
+export function listenerSection(profile: Profile) {
+  return option(z.array(listener), builtIn[profile], 'Where clients come in. One block for each address.')
+}

@@ -1,0 +1,30 @@
+/** `[store]`: how safe a message is once it is acknowledged, and how much may pile up. */
+import { z } from 'zod'
+import { choice, option, type Profile, wholeNumber } from '../option.ts'
+
+const gibibyte = 1024 ** 3
+
+export function storeSection(profile: Profile) {
+  return z.strictObject({
+    durability: option(
+      choice(['disk', 'os', 'ram']),
+      'disk',
+      'What an acknowledged message with QoS 1 or 2 survives: "disk" a power cut, "os" the end of the process but not of the machine, "ram" nothing.',
+    ),
+    commit_interval_ms: option(
+      wholeNumber(0, 1000, 'milliseconds'),
+      5,
+      'How long messages are gathered before they are written together. Longer spares the disk, shorter acknowledges sooner.',
+    ),
+    backlog_bytes_max: option(
+      wholeNumber(1024 * 1024, 1024 * gibibyte, 'bytes'),
+      { edge: 1, cloud: 10 }[profile] * gibibyte,
+      'Bytes of messages kept for clients and bridges that are away. Beyond it the oldest are dropped and counted.',
+    ),
+    backlog_count_max: option(
+      wholeNumber(1000, 1_000_000_000),
+      { edge: 5_000_000, cloud: 50_000_000 }[profile],
+      'The same as a number of messages.',
+    ),
+  })
+}

@@ -1,0 +1,144 @@
+/**
+ * Settings as the program uses them: names in camelCase, file names absolute, and every default that depends on
+ * another setting worked out.
+ */
+import { hostname } from 'node:os'
+import { basename, dirname, resolve } from 'node:path'
+import type { z } from 'zod'
+import { type Address, type HostAndPort, isLoopback } from './address.ts'
+import { type CamelCased, camelCased } from './camel-case.ts'
+import type { SettingsSchema } from './schema.ts'
+
+/** What the schema lets through, with the keys of TOML. */
+export type Parsed = z.output<SettingsSchema>
+export type ParsedListener = Parsed['listener'][number]
+export type ParsedBridge = Parsed['bridge'][number]
+
+type Plain = Pick<CamelCased<Parsed>, 'log' | 'mqtt' | 'store'>
+
+export interface Settings extends Plain {
+  /** Letters, digits, `.`, `-` and `_`: fit for client ids and topics. */
+  readonly name: string
+  /** Absolute. Need not exist. */
+  readonly dataDir: string
+  readonly listeners: readonly ListenerSettings[]
+  readonly serials: readonly SerialLineSettings[]
+  readonly bridges: readonly BridgeSettings[]
+}
+
+export interface ListenerSettings {
+  readonly bind: HostAndPort
+  /** undefined = plain TCP */
+  readonly tls: ListenerTls | undefined
+  readonly allowAnonymous: boolean
+  /** May hold `{identity}`. */
+  readonly mountpoint: string | undefined
+  readonly gateways: boolean
+}
+
+export interface ListenerTls {
+  /** `auto`: a development CA and certificates under the data directory, made when they are absent. */
+  readonly files: TlsFiles | 'auto'
+  readonly clientCertificate: 'required' | 'none'
+}
+
+/** Absolute names of PEM files that could be read when the settings were loaded. */
+export interface TlsFiles {
+  readonly certificate: string
+  readonly privateKey: string
+  readonly ca: string | undefined
+}
+
+export interface SerialLineSettings {
+  readonly name: string
+  readonly path: string
+  readonly baudRate: number
+  readonly resetOnOpen: boolean
+  /** undefined = none */
+  readonly mountpoint: string | undefined
+}
+
+export interface BridgeSettings extends Omit<CamelCased<ParsedBridge>, keyof BridgeFiles | 'clientId'> {
+  readonly address: Address
+  readonly clientId: string
+  /** undefined = plain TCP */
+  readonly tls: BridgeTls | undefined
+}
+
+type BridgeFiles = { ca: unknown; certificate: unknown; privateKey: unknown; serverName: unknown }
+
+export interface BridgeTls {
+  /** undefined = the CAs of the system */
+  readonly ca: string | undefined
+  /** What this gateway shows; undefined = nothing. */
+  readonly client: { readonly certificate: string; readonly privateKey: string } | undefined
+  readonly serverName: string
+}
+
+/** @param configPath what relative certificate files are relative to; undefined = the working directory */
+export function toSettings(parsed: Parsed, configPath: string | undefined): Settings {
+  const { name = hostname().replace(/[^\w.-]/g, '-'), log, mqtt, store } = parsed
+  const folder = configPath === undefined ? '.' : dirname(configPath)
+  const locate = (file: string) => resolve(folder, file)
+  return {
+    ...camelCased({ log, mqtt, store }),
+    name,
+    dataDir: resolve(parsed.data_dir),
+    listeners: parsed.listener.map((listener) => toListener(listener, locate)),
+    serials: parsed.serial.map((serial) => ({
+      ...camelCased(serial),
+      name: serialName(serial),
+      mountpoint: serial.mountpoint === '' ? undefined : serial.mountpoint,
+    })),
+    bridges: parsed.bridge.map((bridge) => toBridge(bridge, name, locate)),
+  }
+}
+
+export function serialName(serial: Parsed['serial'][number]): string {
+  return serial.name ?? basename(serial.path)
+}
+
+/** With TLS a client shows a certificate unless told otherwise; without it there is none. */
+export function clientCertificate(listener: ParsedListener): 'required' | 'none' {
+  return listener.client_certificate ?? (listener.type === 'tls' ? 'required' : 'none')
+}
+
+function toListener(listener: ParsedListener, locate: (file: string) => string): ListenerSettings {
+  return {
+    bind: listener.bind,
+    tls:
+      listener.type === 'tls'
+        ? { files: toTlsFiles(listener, locate), clientCertificate: clientCertificate(listener) }
+        : undefined,
+    allowAnonymous: listener.allow_anonymous ?? isLoopback(listener.bind.host),
+    mountpoint: listener.mountpoint,
+    gateways: listener.gateways,
+  }
+}
+
+function toTlsFiles(listener: ParsedListener, locate: (file: string) => string): TlsFiles | 'auto' {
+  const { certificate, private_key, ca } = listener
+  if (certificate === undefined || private_key === undefined) return 'auto'
+  return {
+    certificate: locate(certificate),
+    privateKey: locate(private_key),
+    ca: ca === undefined ? undefined : locate(ca),
+  }
+}
+
+function toBridge(bridge: ParsedBridge, nodeName: string, locate: (file: string) => string): BridgeSettings {
+  const { ca, certificate, private_key, server_name, client_id, ...rest } = bridge
+  const tls: BridgeTls = {
+    ca: ca === undefined ? undefined : locate(ca),
+    client:
+      certificate === undefined || private_key === undefined
+        ? undefined
+        : { certificate: locate(certificate), privateKey: locate(private_key) },
+    serverName: server_name ?? bridge.address.host,
+  }
+  return {
+    ...camelCased(rest),
+    clientId: client_id ?? `edge-${nodeName}`,
+    tls: bridge.address.scheme === 'tls' ? tls : undefined,
+  }
+}

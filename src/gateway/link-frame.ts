@@ -1,0 +1,95 @@
+/**
+ * One frame of the serial link, between bytes and values. Before COBS it is
+ *
+ *     ctl | seq | ack | payload … | CRC-16 (low byte first)          ctl = type << 4 | flags
+ *
+ * and on the wire it stands between two 0x00: noise before a frame costs only that noise.
+ * `ack` is the number of the DATA frame that the sender expects next; only DATA frames are numbered, all others carry
+ * the number that the next one will have.
+ */
+import { cobsBytesMax, cobsEncode } from './cobs.ts'
+import { crc16 } from './crc16.ts'
+
+export const FrameType = {
+  /** Begins a conversation; whatever was said before is void. Payload: link-hello.ts. */
+  rst: 0,
+  /** Agrees to the conversation of a RST. Payload: link-hello.ts. */
+  rstAck: 1,
+  /** The next piece of the byte stream. */
+  data: 2,
+  ack: 3,
+  /** `ack` came damaged or not at all: go back to it. */
+  nak: 4,
+  ping: 5,
+  pong: 6,
+  /** Text of the device for people, outside of the stream. */
+  log: 7,
+  /** Not spoken yet, like `time` and `baud`: MQTT-SN datagrams. */
+  sn: 8,
+  time: 9,
+  baud: 10,
+  /** The sender has left the conversation. */
+  err: 11,
+} as const
+export type FrameType = (typeof FrameType)[keyof typeof FrameType]
+
+export const FrameFlag = {
+  /** The frame was sent before. */
+  retransmitted: 1,
+  /** Send no new DATA until a frame without this flag comes. */
+  notReady: 2,
+  /** More of the stream follows at once: a hint. */
+  more: 4,
+} as const
+
+export interface LinkFrame {
+  /** A FrameType, or a number that this version does not know. */
+  readonly type: number
+  /** FrameFlag bits. */
+  readonly flags: number
+  readonly seq: number
+  readonly ack: number
+  readonly payload: Buffer
+}
+
+const headBytes = 3
+
+/** Header and checksum: what a frame is longer than its payload. */
+export const frameOverheadBytes = headBytes + 2
+
+/** What a frame with `payloadBytes` takes on the wire at most, both delimiters included. */
+export function wireBytesMax(payloadBytes: number): number {
+  return cobsBytesMax(frameOverheadBytes + payloadBytes) + 2
+}
+
+/** The frame as it goes out; the buffer belongs to the caller. */
+export function encodeFrame(frame: LinkFrame): Buffer {
+  const plain = Buffer.allocUnsafe(frameOverheadBytes + frame.payload.length)
+  plain[0] = (frame.type << 4) | frame.flags
+  plain[1] = frame.seq
+  plain[2] = frame.ack
+  frame.payload.copy(plain, headBytes)
+  const crcAt = plain.length - 2
+  plain.writeUInt16LE(crc16(plain, 0, crcAt), crcAt)
+
+  const wire = Buffer.allocUnsafe(wireBytesMax(frame.payload.length))
+  wire[0] = 0
+  const end = cobsEncode(plain, wire, 1)
+  wire[end] = 0
+  return wire.subarray(0, end + 1)
+}
+
+/** The frame in the first `byteCount` of `bytes`, or undefined when it is damaged. Its payload is a view of `bytes`. */
+export function decodeFrame(bytes: Buffer, byteCount: number): LinkFrame | undefined {
+  if (byteCount < frameOverheadBytes) return undefined
+  const crcAt = byteCount - 2
+  if (crc16(bytes, 0, crcAt) !== bytes.readUInt16LE(crcAt)) return undefined
+  const ctl = bytes[0] as number
+  return {
+    type: ctl >>> 4,
+    flags: ctl & 0x0f,
+    seq: bytes[1] as number,
+    ack: bytes[2] as number,
+    payload: bytes.subarray(headBytes, crcAt),
+  }
+}

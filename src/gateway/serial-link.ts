@@ -1,0 +1,336 @@
+/**
+ * One end of the serial link: a reliable byte stream over a line that flips, loses and invents bytes. This file owns
+ * how a conversation begins and ends; conversation.ts is what happens in it. Both ends follow the same rules; only the
+ * answer to RSTs that cross depends on the role. Synchronous; time comes from the clock.
+ *
+ *   closed ──open()──> resetting ──RSTACK to our RST, or RST of the peer──> open ──RST of the peer──> open
+ *     ^                    ^                                                 │
+ *     └──close(), leave()──┴──reset(), no acknowledgement, silence, ERR──────┘
+ *
+ * A RST carries the 32-bit number of the conversation that it asks for, and RSTACK repeats it. A RST of the open
+ * conversation is the repeat of one that was answered and is answered again; any other one ends what was open. So each
+ * end may repeat its RST until it is understood, and nothing of an older conversation is taken for the present one.
+ */
+import { unreachable } from '../lib/assert.ts'
+import type { Clock, Timer } from '../ports/clock.ts'
+import type { Random } from '../ports/random.ts'
+import { AckTimeout } from './ack-timeout.ts'
+import { Conversation, type ConversationParts } from './conversation.ts'
+import { mtuOf } from './line-rate.ts'
+import { LinkDecoder } from './link-decoder.ts'
+import { FrameType, type LinkFrame, wireBytesMax } from './link-frame.ts'
+import { decodeHello, encodeHello, type LinkHello, type LinkRole, windowFramesMax } from './link-hello.ts'
+import { LinkLine } from './link-line.ts'
+import { SendWindow } from './send-window.ts'
+
+export interface SerialLinkOwner {
+  /** Takes ownership of `bytes`; they may be lost. */
+  write(bytes: Buffer): void
+  /** A conversation began: an empty stream in both directions. */
+  onUp(peer: LinkHello): void
+  /** The next bytes of the peer's stream. `chunk` is borrowed: valid until the call returns. */
+  onBytes(chunk: Buffer): void
+  /** The peer has acknowledged everything that was sent. */
+  onDrain(): void
+  /** The conversation ended, and not because this owner asked for it. */
+  onDown(reason: DownReason): void
+  /** Text of the peer outside of the stream. Borrowed like `onBytes`. */
+  onLog(text: Buffer): void
+}
+
+export type DownReason = 'peer restarted' | 'peer began anew' | 'peer left' | 'no acknowledgement' | 'silence'
+
+export interface LinkCounters {
+  /** Frames with a wrong checksum, frames that are not COBS, and stretches longer than any frame. */
+  readonly crcErrorCount: number
+  readonly cobsErrorCount: number
+  readonly oversizeCount: number
+  /** DATA frames sent again, and waits for an acknowledgement that ended without one. */
+  readonly retransmitCount: number
+  readonly timeoutCount: number
+  /** Conversations begun. */
+  readonly resetCount: number
+}
+
+/** RST is repeated after this time, doubled up to the longest, until it is answered. */
+const resetShortestMs = 500
+const resetLongestMs = 5000
+
+/** What the peer may have under way, in frames of full length: a third of a second of the line. */
+const creditFrames = 3
+
+const never = Number.POSITIVE_INFINITY
+
+type Resetting = { readonly at: 'resetting'; readonly number: number; retryMs: number; retryAtMs: number }
+type Open = { readonly at: 'open'; readonly peer: LinkHello; readonly conversation: Conversation }
+type State = { readonly at: 'closed' } | Resetting | Open
+
+export class SerialLink {
+  readonly #role: LinkRole
+  readonly #owner: SerialLinkOwner
+  readonly #random: Random
+  readonly #parts: ConversationParts
+  readonly #decoder: LinkDecoder
+  readonly #bootId: number
+  readonly #mtuBytes: number
+  readonly #creditBytes: number
+  #state: State = { at: 'closed' }
+  #alarm: Timer | undefined
+  #alarmAtMs = never
+  #retransmitCount = 0
+  #timeoutCount = 0
+  #resetCount = 0
+
+  constructor(role: LinkRole, baudRate: number, owner: SerialLinkOwner, clock: Clock, random: Random) {
+    this.#role = role
+    this.#owner = owner
+    this.#random = random
+    const line = new LinkLine(baudRate, clock, (bytes) => owner.write(bytes))
+    this.#parts = { line, window: new SendWindow(), ackTimeout: new AckTimeout(), clock }
+    this.#bootId = this.#drawNumber()
+    this.#mtuBytes = mtuOf(baudRate)
+    this.#creditBytes = creditFrames * wireBytesMax(this.#mtuBytes)
+    this.#decoder = new LinkDecoder(this.#mtuBytes, {
+      onFrame: (frame) => this.#onFrame(frame),
+      onGarbage: () => this.#onGarbage(),
+    })
+  }
+
+  get at(): State['at'] {
+    return this.#state.at
+  }
+
+  /** Bytes sent that the peer has not acknowledged. */
+  get bufferedByteCount(): number {
+    return this.#parts.window.bufferedByteCount
+  }
+
+  get counters(): LinkCounters {
+    const current = this.#state.at === 'open' ? this.#state.conversation : undefined
+    return {
+      crcErrorCount: this.#decoder.crcErrorCount,
+      cobsErrorCount: this.#decoder.cobsErrorCount,
+      oversizeCount: this.#decoder.oversizeCount,
+      retransmitCount: this.#retransmitCount + (current?.retransmitCount ?? 0),
+      timeoutCount: this.#timeoutCount + (current?.timeoutCount ?? 0),
+      resetCount: this.#resetCount,
+    }
+  }
+
+  /** The line is there: looks for a peer. */
+  open(): void {
+    this.#decoder.clear()
+    this.#parts.line.clear()
+    this.reset()
+  }
+
+  /** The line is gone, and with it the conversation. */
+  close(): void {
+    this.#enter({ at: 'closed' })
+    this.#alarm?.cancel()
+    this.#alarm = undefined
+    this.#alarmAtMs = never
+  }
+
+  /** Tells the peer that this end goes, then closes. */
+  leave(): void {
+    if (this.#state.at === 'open') this.#state.conversation.send(FrameType.err)
+    this.close()
+  }
+
+  /** Ends the conversation, unsent bytes included, and asks the peer for a new one. */
+  reset(): void {
+    this.#enter({ at: 'resetting', number: this.#drawNumber(), retryMs: resetShortestMs, retryAtMs: 0 })
+    this.#wake()
+  }
+
+  /** Adds to the stream; takes ownership of `bytes`. Ignored while no conversation is open. */
+  send(bytes: Buffer): void {
+    if (this.#state.at !== 'open') return
+    this.#parts.window.push(bytes)
+    this.#state.conversation.fill()
+    this.#wake()
+  }
+
+  /** No `onBytes` until `resume`; the peer is told to wait. A new conversation begins unpaused. */
+  pause(): void {
+    if (this.#state.at === 'open') this.#state.conversation.pause()
+    this.#wake()
+  }
+
+  /** What came meanwhile is delivered later, not inside this call. */
+  resume(): void {
+    if (this.#state.at === 'open') this.#state.conversation.resume()
+    this.#wake()
+  }
+
+  /** Bytes from the line. */
+  receive(chunk: Buffer): void {
+    this.#decoder.push(chunk)
+    if (this.#state.at === 'open') this.#state.conversation.fill()
+    this.#wake()
+  }
+
+  #onFrame(frame: LinkFrame): void {
+    const state = this.#state
+    switch (state.at) {
+      case 'closed':
+        return
+      case 'resetting':
+        this.#onFrameResetting(state, frame)
+        return
+      case 'open':
+        this.#onFrameOpen(state, frame)
+        return
+      default:
+        unreachable(state)
+    }
+  }
+
+  #onFrameResetting(state: Resetting, frame: LinkFrame): void {
+    if (frame.type === FrameType.log) {
+      this.#owner.onLog(frame.payload)
+      return
+    }
+    if (frame.type !== FrameType.rst && frame.type !== FrameType.rstAck) return
+    const peer = this.#decodePeer(frame)
+    if (peer === undefined) return
+    if (frame.type === FrameType.rst) {
+      // When RSTs cross, the device's wins: it knows best when it began. It repeats its own for the host to answer.
+      if (this.#role === 'host') this.#accept(peer)
+      else this.#sendHello(FrameType.rst, state.number)
+    } else if (peer.conversation === state.number) {
+      this.#begin(peer)
+      this.#owner.onUp(peer)
+    }
+  }
+
+  #onFrameOpen(state: Open, frame: LinkFrame): void {
+    switch (frame.type) {
+      case FrameType.rst:
+        this.#onReset(state, frame)
+        return
+      case FrameType.rstAck:
+        return // The answer to a repeat.
+      case FrameType.err:
+        this.#goDown('peer left')
+        return
+      case FrameType.log:
+        this.#owner.onLog(frame.payload)
+        break
+    }
+    state.conversation.onFrame(frame)
+  }
+
+  #onReset(state: Open, frame: LinkFrame): void {
+    const peer = this.#decodePeer(frame)
+    if (peer === undefined) return
+    if (peer.conversation === state.peer.conversation) this.#sendHello(FrameType.rstAck, peer.conversation)
+    else this.#accept(peer, peer.bootId === state.peer.bootId ? 'peer began anew' : 'peer restarted')
+  }
+
+  /** Answers the RST of `peer`; `ended` is why the conversation before it is over, if there was one. */
+  #accept(peer: LinkHello, ended?: DownReason): void {
+    const open = this.#begin(peer)
+    this.#sendHello(FrameType.rstAck, peer.conversation)
+    if (ended !== undefined) this.#owner.onDown(ended)
+    if (this.#state === open) this.#owner.onUp(peer)
+  }
+
+  #begin(peer: LinkHello): Open {
+    this.#resetCount++
+    const conversation = new Conversation(this.#parts, this.#creditBytes, {
+      onBytes: (chunk) => this.#owner.onBytes(chunk),
+      onDrain: () => this.#owner.onDrain(),
+      onEnd: (reason) => this.#goDown(reason),
+    })
+    const open: Open = { at: 'open', peer, conversation }
+    this.#enter(open)
+    this.#parts.window.open({ ...peer, mtuBytes: Math.min(peer.mtuBytes, this.#mtuBytes) })
+    return open
+  }
+
+  #goDown(reason: DownReason): void {
+    this.reset()
+    this.#owner.onDown(reason)
+  }
+
+  #enter(state: State): void {
+    if (this.#state.at === 'open') {
+      const { conversation } = this.#state
+      conversation.stop()
+      this.#parts.window.clear()
+      this.#retransmitCount += conversation.retransmitCount
+      this.#timeoutCount += conversation.timeoutCount
+    }
+    this.#state = state
+  }
+
+  #onGarbage(): void {
+    if (this.#state.at === 'open') this.#state.conversation.onGarbage()
+  }
+
+  #onAlarm(): void {
+    this.#alarm = undefined
+    this.#alarmAtMs = never
+    if (this.#state.at === 'resetting') this.#repeatReset(this.#state)
+    else if (this.#state.at === 'open') this.#state.conversation.run()
+    this.#wake()
+  }
+
+  #repeatReset(state: Resetting): void {
+    const nowMs = this.#parts.clock.nowMs()
+    if (nowMs < state.retryAtMs) return
+    this.#sendHello(FrameType.rst, state.number)
+    state.retryAtMs = nowMs + state.retryMs
+    state.retryMs = Math.min(resetLongestMs, state.retryMs * 2)
+  }
+
+  /** Sets the alarm for the earliest thing to do; one that stands for earlier is left to ring. */
+  #wake(): void {
+    const atMs = this.#nextDueMs()
+    if (atMs >= this.#alarmAtMs) return
+    this.#alarm?.cancel()
+    this.#alarmAtMs = atMs
+    this.#alarm = this.#parts.clock.after(Math.max(0, atMs - this.#parts.clock.nowMs()), () => this.#onAlarm())
+  }
+
+  #nextDueMs(): number {
+    const state = this.#state
+    switch (state.at) {
+      case 'closed':
+        return never
+      case 'resetting':
+        return state.retryAtMs
+      case 'open':
+        return state.conversation.nextDueMs()
+      default:
+        return unreachable(state)
+    }
+  }
+
+  #sendHello(type: typeof FrameType.rst | typeof FrameType.rstAck, conversation: number): void {
+    const payload = encodeHello({
+      role: this.#role,
+      bootId: this.#bootId,
+      conversation,
+      resetReason: 'unknown',
+      mtuBytes: this.#mtuBytes,
+      creditBytes: this.#creditBytes,
+      windowFrames: windowFramesMax,
+      deviceId: '',
+      firmware: '',
+    })
+    this.#parts.line.write({ type, flags: 0, seq: 0, ack: 0, payload })
+  }
+
+  /** undefined also for our own frames, which a line that echoes brings back. */
+  #decodePeer(frame: LinkFrame): LinkHello | undefined {
+    const peer = decodeHello(frame.payload)
+    return peer?.role === this.#role ? undefined : peer
+  }
+
+  #drawNumber(): number {
+    return Number.parseInt(this.#random.hex(4), 16)
+  }
+}

@@ -1,0 +1,74 @@
+/** The bridges of a node, each from one `[[bridge]]`. */
+import { createTcpDialer, createTlsDialer } from '../adapters/net/dial.ts'
+import { Bridge } from '../bridge/bridge.ts'
+import { Uplink } from '../bridge/uplink.ts'
+import type { BridgeSettings, Settings } from '../config/settings.ts'
+import { Backoff } from '../lib/backoff.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { LocalBroker } from '../ports/local.ts'
+import type { Log } from '../ports/log.ts'
+import type { Random } from '../ports/random.ts'
+import type { Dialer } from '../ports/transport.ts'
+
+/** For the network and the handshake, and again for CONNACK. */
+const connectTimeoutMs = 10_000
+
+/** The remote broker keeps what it has for us this long. */
+const sessionExpirySeconds = 7 * 86_400
+
+export interface BridgeParts {
+  readonly local: LocalBroker
+  /** Identity of the local log. */
+  readonly epoch: string
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+}
+
+/** Made, not started. @throws Failure ERR_CERTIFICATE */
+export function makeBridges(settings: Settings, parts: BridgeParts): readonly Bridge[] {
+  return settings.bridges.map((bridge) => makeBridge(bridge, settings, parts))
+}
+
+function makeBridge(bridge: BridgeSettings, { mqtt }: Settings, parts: BridgeParts): Bridge {
+  const { local, epoch, clock, random } = parts
+  const log = parts.log.child({ part: `bridge ${bridge.name}` })
+  const dialer = makeDialer(bridge)
+  return new Bridge({
+    settings: bridge,
+    epoch,
+    log,
+    local,
+    makeUplink: (owner) =>
+      new Uplink({
+        settings: {
+          clientId: bridge.clientId,
+          keepAliveSeconds: bridge.keepAliveSeconds,
+          sessionExpirySeconds,
+          inflightMax: bridge.inflightMax,
+          packetBytesMax: mqtt.packetBytesMax,
+          outputBytesMax: mqtt.outputBytesMax,
+          connectTimeoutMs,
+          ackTimeoutMs: bridge.ackTimeoutMs,
+          subscriptions: bridge.in.map((rule) => ({
+            topicFilter: rule.remotePrefix + rule.filter,
+            // QoS 2 would say nothing more: what crosses twice is recognised by its number.
+            qos: rule.qos === 0 ? 0 : 1,
+            noLocal: true,
+            retainAsPublished: true,
+            retainHandling: 2,
+          })),
+        },
+        dialer,
+        clock,
+        backoff: new Backoff(bridge.reconnectMinMs, bridge.reconnectMaxMs, () => random.next()),
+        log,
+        owner,
+      }),
+  })
+}
+
+function makeDialer({ address, tls }: BridgeSettings): Dialer {
+  if (tls === undefined) return createTcpDialer({ address, timeoutMs: connectTimeoutMs })
+  return createTlsDialer({ ...tls, address, timeoutMs: connectTimeoutMs })
+}

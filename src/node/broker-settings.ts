@@ -1,0 +1,31 @@
+/** Settings as people write them -> limits of the broker core. */
+import type { BrokerSettings } from '../broker/settings.ts'
+import type { Settings } from '../config/settings.ts'
+
+/** In settings as on the wire, this many seconds mean for ever. */
+const foreverSeconds = 4_294_967_295
+
+export function brokerSettings({ mqtt, store }: Settings): BrokerSettings {
+  const sessionExpirySecondsMax = seconds(mqtt.sessionExpirySecondsMax)
+  return {
+    packetBytesMax: mqtt.packetBytesMax,
+    inflightMax: mqtt.inflightMax,
+    receiveMaximum: mqtt.receiveMaximum,
+    queueCountMax: mqtt.queueCountMax,
+    outputBytesMax: mqtt.outputBytesMax,
+    sessionExpirySecondsMax,
+    sessionExpirySecondsV3: Math.min(seconds(mqtt.sessionExpirySecondsV3), sessionExpirySecondsMax),
+    connectTimeoutMs: mqtt.connectTimeoutSeconds * 1000,
+    keepAliveSecondsMax: mqtt.keepAliveSecondsMax,
+    topicLevelsMax: mqtt.topicLevelsMax,
+    topicAliasMaximum: mqtt.topicAliasMaximum,
+    retainedCountMax: mqtt.retainedCountMax,
+    retainedBytesMax: mqtt.retainedBytesMax,
+    backlogCountMax: store.backlogCountMax,
+    backlogBytesMax: store.backlogBytesMax,
+  }
+}
+
+function seconds(value: number): number {
+  return value >= foreverSeconds ? Number.POSITIVE_INFINITY : value
+}

@@ -1,0 +1,70 @@
+/**
+ * A node that listens: its heartbeat, what it takes over on SIGHUP, and the order in which it ends. Parts close from
+ * the outside in, so that nothing writes to a store that is closed.
+ */
+import { isDeepStrictEqual } from 'node:util'
+import type { Bridge } from '../bridge/bridge.ts'
+import type { Broker } from '../broker/broker.ts'
+import type { Settings } from '../config/settings.ts'
+import type { RootLog } from '../ports/log.ts'
+import type { Store } from '../ports/store.ts'
+import type { Listeners } from './listeners.ts'
+
+const tickMs = 100
+
+/** How long clients may take to read what they are told at the end. */
+const goodbyeMs = 1500
+
+export interface NodeParts {
+  readonly settings: Settings
+  readonly log: RootLog
+  readonly store: Store
+  readonly broker: Broker
+  readonly listeners: Listeners
+  readonly bridges: readonly Bridge[]
+  readonly serials: readonly { start(): void; stop(): Promise<void> }[]
+}
+
+export class RunningNode {
+  readonly #parts: NodeParts
+  readonly #ticker: NodeJS.Timeout
+  #settings: Settings
+
+  /** Starts everything that was made. */
+  constructor(parts: NodeParts) {
+    this.#parts = parts
+    this.#settings = parts.settings
+    this.#ticker = setInterval(() => parts.broker.tick(), tickMs)
+    for (const bridge of parts.bridges) bridge.start()
+    for (const serial of parts.serials) serial.start()
+  }
+
+  /** Takes over the log level and the content of certificate files; answers the sections that need a restart. */
+  reload(settings: Settings): readonly string[] {
+    const { log, listeners } = this.#parts
+    log.level = settings.log.level
+    listeners.reload()
+    const sections = Object.keys(settings) as (keyof Settings)[]
+    const changed = sections.filter((key) => key !== 'log' && !isDeepStrictEqual(settings[key], this.#settings[key]))
+    this.#settings = { ...this.#settings, log: settings.log }
+    return changed
+  }
+
+  async stop(): Promise<void> {
+    const { listeners, bridges, broker, serials, store } = this.#parts
+    await listeners.close()
+    for (const bridge of bridges) bridge.stop()
+    broker.stop()
+    await Promise.all([...serials.map((serial) => serial.stop()), this.#everybodyLeft()])
+    clearInterval(this.#ticker)
+    await store.close()
+  }
+
+  async #everybodyLeft(): Promise<void> {
+    const { broker } = this.#parts
+    const deadline = performance.now() + goodbyeMs
+    while (broker.counters.connectionCount > 0 && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * The broker as seen from inside the process: what a bridge needs to be one more client, without a socket between.
+ */
+import type { Qos, SubscriptionRequest } from '../protocol/packet.ts'
+import type { Publish } from '../protocol/packets/publish.ts'
+import type { Seq, Ticket } from './store.ts'
+
+/**
+ * Promises:
+ * - `publish` takes the message for all recipients at once; what it returns is durable after `onDurable` of it.
+ * - a message published from a local session does not come back to a No Local subscription of that session.
+ */
+export interface LocalBroker {
+  /** Opens or resumes the durable session `clientId`; it never expires. */
+  openSession(clientId: string, consumer: LocalConsumer): LocalSession
+}
+
+/**
+ * Promises:
+ * - while attached, messages come in log order, each QoS >= 1 message with a packet id until it is acknowledged.
+ * - `attach` first hands out again, as DUP with the same packet id, what was not acknowledged before.
+ * - while detached nothing comes, and QoS >= 1 messages wait in the log.
+ */
+export interface LocalSession {
+  /** Replaces the subscriptions of the session by these. */
+  subscribe(subscriptions: readonly SubscriptionRequest[]): void
+  /** @param inflightMax QoS >= 1 messages handed out and not yet acknowledged, 1 to 65 535 */
+  attach(inflightMax: number): void
+  detach(): void
+  acknowledge(packetId: number): void
+  /** The consumer can take QoS 0 again, or more bytes. */
+  resume(): void
+  /** @returns the commit to wait for, or undefined when nothing had to be stored */
+  publish(message: Publish): Ticket | undefined
+  /** QoS >= 1 messages in the log that this session has not acknowledged: an upper bound, for people. */
+  readonly backlogCount: number
+}
+
+export interface LocalConsumer {
+  /** false: no more for now, until `resume`. QoS 0 is dropped meanwhile. */
+  readonly canTake: boolean
+  /**
+   * @param message shared; the consumer does not change it
+   * @param packetId 0 for QoS 0
+   * @param seq position in the log; 0 for what was never in it (QoS 0, retained)
+   */
+  deliver(message: Publish, qos: Qos, retain: boolean, dup: boolean, packetId: number, seq: Seq): void
+  onDurable(ticket: Ticket): void
+}
+
+/**
+ * Looks at every message of connections whose listener accepts gateways, before anybody else does.
+ */
+export interface PublishGate {
+  /**
+   * @returns the message to go on with, or undefined when it was taken before: it is acknowledged then, and nothing
+   * else happens
+   */
+  admit(peer: string, message: Publish): Publish | undefined
+}

@@ -1,0 +1,215 @@
+/**
+ * What outlives the process. Writes return at once and join the open group commit; the store then calls
+ * `onDurable(ticket)`, and only that releases acknowledgements. Reads answer through a callback, at once where the
+ * answer is in memory. Every promise below is one test of test/contract/store.ts, in the same words.
+ *
+ * Time is the broker's timeline (ports/clock.ts), which goes on across restarts.
+ */
+import type { Failure } from '../lib/errors.ts'
+import type { Qos, Version } from '../protocol/packet.ts'
+import type { Publish } from '../protocol/packets/publish.ts'
+
+/** Position in a message log: 1, 2, 3 … never reused, dense in the log. */
+export type Seq = number
+
+/** Number of a group commit. Rises by one with each. */
+export type Ticket = number
+
+/**
+ * Promises:
+ * - everything written before `lastTicket` was read is durable once `onDurable` came with that ticket.
+ * - `onDurable` comes with rising tickets, never inside a write.
+ * - `onDurable` comes also for a write that changes nothing.
+ * - a group commit is all or nothing: after a crash either all of its writes are there or none.
+ * - group commits become durable in order: after a crash no later one is there without every earlier one.
+ * - a commit that fails is tried again until it holds, and `onFailure` tells once per outage; nothing is dropped.
+ * - `close` makes everything written durable before it resolves.
+ * - the epoch stays as long as the log and differs between logs.
+ */
+export interface Store {
+  readonly log: MessageLog
+  readonly sessions: SessionStore
+  readonly inbox: Qos2Inbox
+  readonly retained: RetainedStore
+  readonly marks: MarkStore
+  /** The group commit that the last write joined; 0 before the first. Durable already when nothing is under way. */
+  readonly lastTicket: Ticket
+  /** The last group commit that is durable. */
+  readonly durableTicket: Ticket
+  /** false while commits fail: new durable publishes are refused then. */
+  readonly isWritable: boolean
+  /** Set once, before the first write. */
+  bind(owner: StoreOwner): void
+  /** Hands everything but log messages to `loader`, then resolves. Called once, before the first write. */
+  load(loader: StoreLoader): Promise<void>
+  /** Rejects with the Failure when the store cannot be written; what is not durable is lost then. No write may follow. */
+  close(): Promise<void>
+}
+
+export interface StoreOwner {
+  onDurable(ticket: Ticket): void
+  /** Commits fail from now on; they are tried again. */
+  onFailure(failure: Failure): void
+  /** Commits work again. */
+  onRecovered(): void
+}
+
+export interface StoreLoader {
+  /**
+   * Made anew, at random, whenever the log starts from nothing or may have lost its end: seqs of different epochs
+   * cannot be compared.
+   */
+  onEpoch(epoch: string): void
+  onSession(record: SessionRecord): void
+  onInbox(clientId: string, packetId: number): void
+  onRetained(publish: Publish): void
+  onMark(key: string, mark: Mark): void
+}
+
+/**
+ * Messages in the order they were appended.
+ *
+ * Promises:
+ * - `append` answers the next seq; seqs are dense and rise across restarts.
+ * - a message reads back with the topic, payload, QoS, retain flag, properties, expiry and publisher it was appended
+ *   with.
+ * - `read` answers durable messages only, in rising order, beginning with the first at or after `from`.
+ * - `read` answers at least one message when one is durable at or after `from`, whatever the limits.
+ * - `read` answers inside the call when the messages are in memory, later otherwise; exactly once either way.
+ * - after `trim(upTo)` messages up to `upTo` may be gone, others never.
+ */
+export interface MessageLog {
+  /** Seq of the oldest message kept; `lastSeq + 1` when there is none. */
+  readonly firstSeq: Seq
+  /** Seq of the last append; 0 before the first. */
+  readonly lastSeq: Seq
+  /** Seq of the last message that is durable. */
+  readonly durableSeq: Seq
+  /**
+   * Messages and bytes of topic, payload and properties (as on the wire) that are kept. For a moment after a trim
+   * `byteCount` may count more.
+   */
+  readonly messageCount: number
+  readonly byteCount: number
+  /**
+   * The log shares `publish` from now on and makes it own its bytes; nobody changes it any more. DUP and packet id are
+   * not kept; expiry is kept in whole milliseconds, rounded up.
+   */
+  append(publish: Publish): Seq
+  read(from: Seq, limit: ReadLimit, answer: ReadAnswer): void
+  /** Takes effect when it suits the store: there is no group commit to wait for. */
+  trim(upTo: Seq): void
+}
+
+export interface ReadLimit {
+  readonly countMax: number
+  readonly bytesMax: number
+}
+
+/** `failure` with no messages when the range cannot be read; the caller tries again later. */
+export type ReadAnswer = (messages: readonly StoredMessage[], failure: Failure | undefined) => void
+
+export interface StoredMessage {
+  readonly seq: Seq
+  /** Shared: nobody changes it. */
+  readonly publish: Publish
+}
+
+export interface SessionRecord {
+  readonly clientId: string
+  /** Rises with every takeover; a write with a lower epoch than the stored one is refused. */
+  readonly epoch: number
+  readonly version: Version
+  /** `Infinity` = never expires. */
+  readonly expiryIntervalSeconds: number
+  /** When the last connection ended; undefined while one is open. */
+  readonly disconnectedAtMs: number | undefined
+  readonly subscriptions: readonly SubscriptionRecord[]
+  /** Every message up to here is done with. */
+  readonly cursor: Seq
+  /** Every message up to here was sent at least once; those after `cursor` that are not in `outbound` are done with. */
+  readonly sentSeq: Seq
+  /** Messages sent and not yet acknowledged, by packet id. */
+  readonly outbound: readonly OutboundRecord[]
+  readonly will: WillRecord | undefined
+}
+
+export interface SubscriptionRecord {
+  readonly topicFilter: string
+  readonly qos: Qos
+  readonly noLocal: boolean
+  readonly retainAsPublished: boolean
+  readonly retainHandling: 0 | 1 | 2
+  readonly subscriptionIdentifier: number | undefined
+  /** Messages up to here were appended before the subscription was made. */
+  readonly sinceSeq: Seq
+}
+
+export interface OutboundRecord {
+  readonly packetId: number
+  readonly seq: Seq
+  /** The QoS it was sent with. */
+  readonly qos: 1 | 2
+  /** PUBREC came, PUBCOMP did not. */
+  readonly isReleased: boolean
+}
+
+/** A will that is due at `dueAtMs` although the process may have restarted since. */
+export interface WillRecord {
+  readonly message: Publish
+  readonly delaySeconds: number
+  /** undefined while the connection is open. */
+  readonly dueAtMs: number | undefined
+}
+
+/**
+ * Promises:
+ * - a saved record loads as it was saved.
+ * - the last save of a client id wins; a save with a lower epoch than the stored one changes nothing.
+ * - `saveCursor` moves the cursor of a stored record and nothing else; of an unknown client it does nothing.
+ * - a removed session does not load.
+ */
+export interface SessionStore {
+  save(record: SessionRecord): void
+  saveCursor(clientId: string, cursor: Seq): void
+  remove(clientId: string): void
+}
+
+/**
+ * Incoming QoS 2 packet ids whose message was taken and whose PUBREL has not come.
+ *
+ * Promises:
+ * - an id that was put and not released loads.
+ * - an id that was released or cleared does not load.
+ */
+export interface Qos2Inbox {
+  put(clientId: string, packetId: number): void
+  release(clientId: string, packetId: number): void
+  clear(clientId: string): void
+}
+
+/**
+ * Promises:
+ * - the last message set for a topic loads.
+ * - a cleared topic does not load.
+ */
+export interface RetainedStore {
+  /** Shares `publish` and makes it own its bytes. */
+  set(publish: Publish): void
+  clear(topic: string): void
+}
+
+/** How far a numbered stream from outside was taken: one small record per gateway and lane. */
+export interface Mark {
+  readonly epoch: string
+  readonly seq: Seq
+}
+
+/**
+ * Promises:
+ * - the last mark set for a key loads.
+ * - a mark is durable in the same group commit as the messages appended before it in the same turn.
+ */
+export interface MarkStore {
+  set(key: string, mark: Mark): void
+}

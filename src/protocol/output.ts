@@ -1,0 +1,66 @@
+/**
+ * The bytes on their way to one peer within one turn of the event loop. Small packets are copied into one growing
+ * tail; a large payload is referenced, so that the link can write it without a copy. Encoders write straight into
+ * `bytes` at `length` after `ensure`; nothing here allocates per packet.
+ *
+ * A turn begins with room for twice what the last one wrote: a busy peer never sees its tail grow, and a quiet one
+ * costs a small piece of Node's buffer pool.
+ */
+
+/** Payloads from this size on are referenced, not copied. */
+export const referenceBytesMin = 4096
+
+const tailBytesMin = 256
+const tailBytesMax = 65_536
+
+const empty = Buffer.alloc(0)
+
+export class OutputBuffer {
+  /** The tail. Valid up to `length`; replaced by `ensure`, `reference` and `take`. */
+  bytes: Buffer = empty
+  length = 0
+  #segments: Buffer[] = []
+  #segmentByteCount = 0
+  /** Room that a fresh tail has. */
+  #tailBytes = tailBytesMin
+
+  get byteCount(): number {
+    return this.#segmentByteCount + this.length
+  }
+
+  /** Makes room for `byteCount` more bytes in the tail. */
+  ensure(byteCount: number): void {
+    const needed = this.length + byteCount
+    if (needed <= this.bytes.length) return
+    const grown = Buffer.allocUnsafe(Math.max(needed, this.bytes.length * 2, this.#tailBytes))
+    this.bytes.copy(grown, 0, 0, this.length)
+    this.bytes = grown
+  }
+
+  /** Puts `payload` behind what is there without copying it; the caller no longer changes its bytes. */
+  reference(payload: Buffer): void {
+    this.#closeTail()
+    this.#segments.push(payload)
+    this.#segmentByteCount += payload.length
+  }
+
+  /** Everything written so far, in order; the buffer is empty afterwards and the pieces belong to the caller. */
+  take(): Buffer[] {
+    this.#tailBytes = Math.min(Math.max(this.length * 2, tailBytesMin), tailBytesMax)
+    this.#closeTail()
+    this.bytes = empty
+    const pieces = this.#segments
+    this.#segments = []
+    this.#segmentByteCount = 0
+    return pieces
+  }
+
+  /** Makes the tail a segment; what is left of its room becomes the next tail. */
+  #closeTail(): void {
+    if (this.length === 0) return
+    this.#segments.push(this.bytes.subarray(0, this.length))
+    this.#segmentByteCount += this.length
+    this.bytes = this.bytes.subarray(this.length)
+    this.length = 0
+  }
+}

@@ -1,0 +1,400 @@
+/** An edge and a cloud broker with a bridge between them, on one virtual clock: cuts, black holes, crashes, limits. */
+import fc from 'fast-check'
+import t from 'tap'
+import { MemoryDisk } from '../../src/adapters/store-memory/disk.ts'
+import { MemoryStore } from '../../src/adapters/store-memory/store.ts'
+import { Bridge } from '../../src/bridge/bridge.ts'
+import type { MappingRule } from '../../src/bridge/mapping.ts'
+import { GatewayReceiver } from '../../src/bridge/receiver.ts'
+import { Uplink, type UplinkSettings } from '../../src/bridge/uplink.ts'
+import { Backoff } from '../../src/lib/backoff.ts'
+import type { Store } from '../../src/ports/store.ts'
+import type { ListenerTraits } from '../../src/ports/transport.ts'
+import type { Connect } from '../../src/protocol/packet.ts'
+import { Publish } from '../../src/protocol/packets/publish.ts'
+import { ReasonCode } from '../../src/protocol/reason.ts'
+import { SeededRandom } from '../fakes/seeded-random.ts'
+import { silentLog, TestBroker, type TestClient, testSettings } from '../fakes/test-broker.ts'
+import { VirtualClock } from '../fakes/virtual-clock.ts'
+import { Wire } from '../fakes/wire.ts'
+
+const gatewayTraits: ListenerTraits = {
+  name: 'tls',
+  mountpoint: 'g/{identity}/',
+  requireIdentity: true,
+  allowAnonymous: false,
+  acceptsGateways: true,
+}
+
+const everything: MappingRule = { filter: '#', qos: 1, localPrefix: '', remotePrefix: '' }
+
+const durable = (clientId: string): Connect & { clientId: string } =>
+  ({ clientId, version: 5, cleanStart: false, properties: { sessionExpiryInterval: 3600 } }) as Connect
+
+/** One gateway under one cloud; each can crash and come back over what was durable. */
+class World {
+  readonly clock = new VirtualClock()
+  readonly random = new SeededRandom(7)
+  readonly edgeDisk = new MemoryDisk()
+  readonly cloudDisk = new MemoryDisk()
+  readonly wire: Wire
+  readonly uplinkSettings: UplinkSettings
+  readonly out: readonly MappingRule[]
+  readonly in: readonly MappingRule[]
+  edge!: TestBroker
+  cloud!: TestBroker
+  bridge!: Bridge
+
+  private constructor(options: Options) {
+    this.out = options.out ?? [everything]
+    this.in = options.in ?? []
+    this.wire = new Wire({
+      clock: this.clock,
+      delayMs: 20,
+      identity: 'gw1',
+      traits: options.traits ?? gatewayTraits,
+      acceptor: undefined,
+    })
+    this.uplinkSettings = {
+      clientId: 'edge-gw1',
+      keepAliveSeconds: 60,
+      sessionExpirySeconds: 3600,
+      inflightMax: 16,
+      packetBytesMax: 65_536,
+      outputBytesMax: 65_536,
+      connectTimeoutMs: 5000,
+      ackTimeoutMs: 10_000,
+      subscriptions: this.in.map((rule) => ({
+        topicFilter: rule.remotePrefix + rule.filter,
+        qos: rule.qos,
+        noLocal: true,
+        retainAsPublished: true,
+        retainHandling: 2 as const,
+      })),
+    }
+  }
+
+  static async make(options: Options = {}): Promise<World> {
+    const world = new World(options)
+    await world.startCloud(options.cloudStore)
+    await world.startEdge()
+    return world
+  }
+
+  async startCloud(wrap: (store: Store) => Store = (store) => store): Promise<void> {
+    const { clock, random, cloudDisk } = this
+    const store = wrap(new MemoryStore({ clock, random, disk: cloudDisk }))
+    const receiver = new GatewayReceiver(store.marks)
+    for (const [key, mark] of cloudDisk.marks) receiver.restore(key, mark)
+    this.cloud = await TestBroker.start({ clock, store, gate: receiver })
+    this.wire.acceptor = this.cloud.broker
+  }
+
+  async startEdge(): Promise<void> {
+    const { clock, random, edgeDisk } = this
+    const store = new MemoryStore({ clock, random, disk: edgeDisk })
+    this.edge = await TestBroker.start({ clock, store })
+    this.bridge = new Bridge({
+      settings: { name: 'up', out: this.out, in: this.in },
+      epoch: edgeDisk.epoch ?? '',
+      log: silentLog,
+      local: this.edge.broker,
+      makeUplink: (owner) =>
+        new Uplink({
+          settings: this.uplinkSettings,
+          dialer: this.wire,
+          clock,
+          backoff: new Backoff(1000, 10_000, () => random.next()),
+          log: silentLog,
+          owner,
+        }),
+    })
+    this.bridge.start()
+  }
+
+  /** The process is gone in an instant, with everything that was not durable. */
+  async crashEdge(): Promise<void> {
+    this.edge.store.bind({ onDurable() {}, onFailure() {}, onRecovered() {} })
+    this.bridge.stop()
+    this.wire.cut()
+    await this.startEdge()
+  }
+
+  async crashCloud(): Promise<void> {
+    this.wire.cut()
+    await this.startCloud()
+  }
+
+  passMs(durationMs: number): void {
+    for (let leftMs = durationMs; leftMs > 0; leftMs -= 50) {
+      this.clock.advanceMs(50)
+      this.edge.broker.tick()
+      this.cloud.broker.tick()
+    }
+  }
+}
+
+interface Options {
+  out?: readonly MappingRule[]
+  in?: readonly MappingRule[]
+  traits?: ListenerTraits
+  cloudStore?: (store: Store) => Store
+}
+
+/** A durable subscriber that acknowledges everything and keeps the payloads in order. */
+class Collector {
+  readonly payloads: string[] = []
+  readonly topics: string[] = []
+  #client: TestClient
+
+  constructor(broker: TestBroker, filter: string) {
+    this.#client = broker.connect(durable('collector'))
+    this.#client.subscribe(filter, { qos: 1 })
+  }
+
+  collect(): this {
+    for (;;) {
+      const messages = this.#client.takeAll().filter((packet) => packet instanceof Publish)
+      if (messages.length === 0) return this
+      for (const message of messages) {
+        this.payloads.push(message.payload.toString())
+        this.topics.push(message.topic)
+        if (message.qos > 0) this.#client.puback(message.packetId)
+      }
+    }
+  }
+
+  moveTo(broker: TestBroker): void {
+    this.#client = broker.connect(durable('collector'))
+  }
+}
+
+function publishMany(client: TestClient, from: number, to: number): void {
+  for (let n = from; n <= to; n++) client.publish('temp', String(n), { qos: 1, packetId: (n % 1000) + 1 })
+}
+
+const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => String(from + i))
+
+t.test('a message crosses under the prefix of its gateway', async (t) => {
+  const world = await World.make()
+  const collector = new Collector(world.cloud, 'g/#')
+  world.passMs(200)
+  t.equal(world.bridge.status.state, 'online')
+  const device = world.edge.connect({ clientId: 'd' })
+  device.publish('room/1', '21', { qos: 1 })
+  device.publish('room/1', 'qos 0')
+  world.passMs(200)
+  collector.collect()
+  t.same(collector.payloads.sort(), ['21', 'qos 0'])
+  t.same(collector.topics, ['g/gw1/room/1', 'g/gw1/room/1'])
+  t.equal(world.bridge.status.backlogCount, 0)
+})
+
+t.test('what is published while nobody answers waits, and goes up in order when somebody does', async (t) => {
+  const world = await World.make()
+  const collector = new Collector(world.cloud, 'g/#')
+  world.wire.acceptor = undefined
+  world.wire.cut()
+  publishMany(world.edge.connect({ clientId: 'd' }), 1, 200)
+  world.passMs(30_000)
+  t.equal(world.bridge.status.backlogCount, 200)
+  world.wire.acceptor = world.cloud.broker
+  world.passMs(30_000)
+  t.same(collector.collect().payloads, numbers(1, 200))
+  t.equal(world.bridge.status.backlogCount, 0)
+})
+
+t.test('a link that dies without a packet is noticed by the answer that does not come', async (t) => {
+  const world = await World.make()
+  const collector = new Collector(world.cloud, 'g/#')
+  const device = world.edge.connect({ clientId: 'd' })
+  world.passMs(200)
+  publishMany(device, 1, 50)
+  world.passMs(1000)
+  world.wire.blackHole()
+  publishMany(device, 51, 60)
+  world.passMs(2600)
+  t.not(world.bridge.status.state, 'online', 'two seconds and two round trips are over')
+  publishMany(device, 61, 80)
+  world.passMs(5000)
+  world.wire.restore()
+  world.passMs(30_000)
+  t.same(collector.collect().payloads, numbers(1, 80))
+})
+
+t.test('an idle link that dies is noticed by the keep-alive', async (t) => {
+  const world = await World.make()
+  world.passMs(1000)
+  world.wire.blackHole()
+  world.passMs(50_000)
+  t.equal(world.bridge.status.state, 'online', 'nothing was asked yet')
+  world.passMs(15_000)
+  t.not(world.bridge.status.state, 'online')
+})
+
+t.test('a link without trouble is left alone [MQTT-3.1.2-20]', async (t) => {
+  const world = await World.make()
+  world.passMs(1000)
+  for (let minutes = 0; minutes < 10; minutes++) world.passMs(60_000)
+  t.equal(world.cloud.broker.counters.connectAccepted, 1)
+})
+
+t.test('a crash of the edge loses nothing that was acknowledged, and doubles nothing at the cloud', async (t) => {
+  const world = await World.make()
+  const collector = new Collector(world.cloud, 'g/#')
+  world.passMs(200)
+  publishMany(world.edge.connect({ clientId: 'd' }), 1, 40)
+  world.passMs(30)
+  await world.crashEdge()
+  publishMany(world.edge.connect({ clientId: 'd' }), 41, 60)
+  world.passMs(30_000)
+  t.same(collector.collect().payloads, numbers(1, 60))
+  t.ok(world.cloud.broker.counters.duplicatesRecognised > 0, 'some came again and were recognised')
+})
+
+t.test('a crash with a full window, saved when the link was lost, is resumed', async (t) => {
+  const world = await World.make()
+  const collector = new Collector(world.cloud, 'g/#')
+  world.passMs(200)
+  world.wire.blackHole()
+  publishMany(world.edge.connect({ clientId: 'd' }), 1, 100)
+  world.passMs(10_000)
+  await world.crashEdge()
+  world.wire.restore()
+  world.passMs(30_000)
+  t.same(collector.collect().payloads, numbers(1, 100))
+})
+
+t.test('a crash of the cloud loses and doubles nothing either', async (t) => {
+  const world = await World.make()
+  const collector = new Collector(world.cloud, 'g/#')
+  world.passMs(200)
+  publishMany(world.edge.connect({ clientId: 'd' }), 1, 40)
+  world.passMs(30)
+  collector.collect()
+  await world.crashCloud()
+  collector.moveTo(world.cloud)
+  world.passMs(30_000)
+  const unique = [...new Set(collector.collect().payloads)]
+  t.same(unique, numbers(1, 40))
+})
+
+t.test('whatever happens in whatever order: nothing lost, nothing doubled, order kept', async (t) => {
+  const step = fc.oneof(
+    {
+      weight: 4,
+      arbitrary: fc.record({ at: fc.constant('publish' as const), count: fc.integer({ min: 1, max: 30 }) }),
+    },
+    { weight: 4, arbitrary: fc.record({ at: fc.constant('pass' as const), ms: fc.integer({ min: 1, max: 8000 }) }) },
+    { weight: 1, arbitrary: fc.record({ at: fc.constantFrom('black-hole', 'restore', 'cut', 'crash-edge' as const) }) },
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
+      const world = await World.make()
+      const collector = new Collector(world.cloud, 'g/#')
+      let produced = 0
+      let device = world.edge.connect({ clientId: 'd' })
+      for (const action of steps) {
+        switch (action.at) {
+          case 'publish':
+            publishMany(device, produced + 1, produced + action.count)
+            produced += action.count
+            break
+          case 'pass':
+            world.passMs(action.ms)
+            break
+          case 'black-hole':
+            world.wire.blackHole()
+            break
+          case 'restore':
+            world.wire.restore()
+            break
+          case 'cut':
+            world.wire.cut()
+            break
+          case 'crash-edge':
+            await world.crashEdge()
+            device = world.edge.connect({ clientId: 'd' })
+        }
+        collector.collect()
+      }
+      world.wire.restore()
+      world.passMs(60_000)
+      const arrived = collector.collect().payloads
+      return arrived.length === produced && arrived.every((payload, index) => payload === String(index + 1))
+    }),
+    { numRuns: 60 },
+  )
+  t.pass('60 histories')
+})
+
+t.test('messages from the cloud come down under their local names and do not go up again', async (t) => {
+  const world = await World.make({ in: [{ filter: 'cmd/#', qos: 1, localPrefix: 'down/', remotePrefix: '' }] })
+  const collector = new Collector(world.cloud, 'g/#')
+  const device = world.edge.connect(durable('device'))
+  device.subscribe('down/#', { qos: 1 })
+  world.passMs(500)
+  world.cloud.connect({ clientId: 'operator' }).publish('g/gw1/cmd/led', 'on', { qos: 1 })
+  world.passMs(500)
+  const message = device.takePublish()
+  t.equal(message.topic, 'down/cmd/led')
+  t.same(collector.collect().topics, ['g/gw1/cmd/led'], "the operator's own, and no echo")
+})
+
+t.test('a remote broker without room makes the bridge wait, not drop', async (t) => {
+  let isWritable = true
+  const world = await World.make({
+    cloudStore: (store) => ({
+      log: store.log,
+      sessions: store.sessions,
+      inbox: store.inbox,
+      retained: store.retained,
+      marks: store.marks,
+      get lastTicket() {
+        return store.lastTicket
+      },
+      get durableTicket() {
+        return store.durableTicket
+      },
+      get isWritable() {
+        return isWritable
+      },
+      bind: (owner) => store.bind(owner),
+      load: (loader) => store.load(loader),
+      close: () => store.close(),
+    }),
+  })
+  const collector = new Collector(world.cloud, 'g/#')
+  world.passMs(200)
+  isWritable = false
+  publishMany(world.edge.connect({ clientId: 'd' }), 1, 10)
+  world.passMs(10_000)
+  t.same(collector.collect().payloads, [])
+  t.equal(world.bridge.status.backlogCount, 10)
+  isWritable = true
+  world.passMs(30_000)
+  t.same(collector.collect().payloads, numbers(1, 10))
+})
+
+t.test('a message that the remote broker will never take is given up and counted', async (t) => {
+  const world = await World.make({ traits: { ...gatewayTraits, mountpoint: '$x/' } })
+  world.passMs(200)
+  publishMany(world.edge.connect({ clientId: 'd' }), 1, 3)
+  world.passMs(1000)
+  t.equal(world.bridge.status.rejectedCount, 3, reasonOf(ReasonCode.notAuthorized))
+  t.equal(world.bridge.status.backlogCount, 0)
+})
+
+function reasonOf(code: ReasonCode): string {
+  return `refused with ${code}`
+}
+
+t.test('a stopped bridge says goodbye and does not come back', async (t) => {
+  const world = await World.make()
+  world.passMs(200)
+  world.bridge.stop()
+  world.passMs(60_000)
+  t.equal(world.bridge.status.state, 'stopped')
+  t.equal(world.cloud.broker.counters.connectAccepted, 1)
+  t.equal(testSettings.inflightMax, 8)
+})

@@ -1,0 +1,113 @@
+/** A broker process from its start to its end, through signals. */
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { Lines, runCommand, startCommand } from '../fixtures/tidegate-command.ts'
+
+t.test('messages pass from pub to sub in both versions', async (t) => {
+  const { port } = await startEdge(t, t.testdir({}))
+  const broker = ['-h', '127.0.0.1', '-p', port]
+  for (const version of ['4', '5']) {
+    const kept = await runCommand([
+      'pub',
+      ...broker,
+      '-V',
+      version,
+      '-t',
+      `kept/${version}`,
+      '-m',
+      'old',
+      '-q',
+      '1',
+      '-r',
+    ])
+    t.match(kept, { code: 0, stdout: '', stderr: '' })
+    const sub = [
+      'sub',
+      ...broker,
+      '-V',
+      version,
+      '-v',
+      '-q',
+      '2',
+      '-t',
+      `kept/${version}`,
+      '-t',
+      'live/#',
+      '-C',
+      '2',
+      '-W',
+      '20',
+    ]
+    const subscriber = startCommand(sub)
+    const lines = new Lines(subscriber.stdout)
+    t.equal(await lines.with('kept'), `kept/${version} old`)
+    await runCommand(['pub', ...broker, '-V', version, '-t', 'live/a', '-s', '-q', '2'], { input: 'from stdin' })
+    t.equal(await lines.with('live'), 'live/a from stdin')
+    if (subscriber.exitCode === null) await once(subscriber, 'exit')
+    t.equal(subscriber.exitCode, 0)
+  }
+})
+
+t.test('SIGTERM ends it with 0', async (t) => {
+  const { edge } = await startEdge(t, t.testdir({}))
+  edge.kill('SIGTERM')
+  t.strictSame(await once(edge, 'exit'), [0, null])
+})
+
+t.test('SIGHUP takes over what it can, says what it cannot, and ignores settings that are wrong', async (t) => {
+  const folder = t.testdir({ 'x.toml': '' })
+  const { edge, log } = await startEdge(t, folder)
+  const hangUp = (toml: string, answer: string) => {
+    writeFileSync(join(folder, 'x.toml'), toml)
+    edge.kill('SIGHUP')
+    return log.with(answer)
+  }
+  t.match(await hangUp('mqtt.inflight_max = 7', 'need a restart'), /"mqtt"/)
+  t.match(await hangUp('mqtt.inflight_max = "x"', 'not reloaded'), /mqtt.inflight_max/)
+  t.match(await hangUp('', 'settings reloaded'), /reloaded/)
+})
+
+t.test('a port that is in use is one line, exit 2', async (t) => {
+  const { port } = await startEdge(t, t.testdir({}))
+  const other = join(t.testdirName, 'other')
+  const env = {
+    TIDEGATE_LISTENER__0__BIND: `127.0.0.1:${port}`,
+    TIDEGATE_DATA_DIR: other,
+    TIDEGATE_LOG__LEVEL: 'error',
+  }
+  const { code, stderr } = await runCommand(['edge'], { env })
+  t.equal(code, 2)
+  t.match(stderr, new RegExp(`^tidegate: .*127\\.0\\.0\\.1:${port}.*\\(ERR_LISTEN\\).*\\n$`))
+})
+
+t.test('a second signal ends it at once with 1', async (t) => {
+  const slow = startCommand([], { file: fileURLToPath(new URL('../fixtures/slow-broker.ts', import.meta.url)) })
+  t.teardown(() => slow.kill('SIGKILL'))
+  const lines = new Lines(slow.stdout)
+  await lines.with('started')
+  slow.kill('SIGINT')
+  await lines.with('stopping')
+  slow.kill('SIGTERM')
+  t.strictSame(await once(slow, 'exit'), [1, null])
+})
+
+type Edge = { readonly edge: ChildProcess; readonly log: Lines; readonly port: string }
+
+/** An edge on any free port with everything it keeps in `folder`; `x.toml` there are its settings, if it is there. */
+async function startEdge(t: Test, folder: string): Promise<Edge> {
+  const file = join(folder, 'x.toml')
+  writeFileSync(file, '', { flag: 'a' })
+  const env = { TIDEGATE_LISTENER__0__BIND: '127.0.0.1:0', TIDEGATE_DATA_DIR: join(folder, 'data') }
+  const edge = startCommand(['edge', '--config', file], { env })
+  t.teardown(async () => {
+    edge.kill('SIGKILL')
+    if (edge.exitCode === null && edge.signalCode === null) await once(edge, 'exit')
+  })
+  const log = new Lines(edge.stderr)
+  const { bind } = JSON.parse(await log.with('listener open')) as { bind: string }
+  return { edge, log, port: bind.slice(bind.lastIndexOf(':') + 1) }
+}

@@ -1,0 +1,224 @@
+/** The part of the store's contract (store.ts) that is about sessions, QoS 2 inbox, retained messages and marks. */
+import type { Test } from 'tap'
+import {
+  fullMessage,
+  type MakeStore,
+  message,
+  plainSession,
+  StoreRun,
+  sessionRecord,
+  subscriptionRecord,
+  toPlain,
+  turnEnd,
+} from './store-run.ts'
+
+export function recordContract(t: Test, makeStore: MakeStore): void {
+  t.test('a saved record loads as it was saved', async (t) => {
+    const harness = await makeStore(t)
+    const run = await StoreRun.start(harness.open())
+    const records = [
+      sessionRecord('bare'),
+      sessionRecord('__proto__', { epoch: 3, cursor: 2 ** 40 }),
+      sessionRecord('full "quoted" ⚡ \u{1F600}', {
+        version: 5,
+        epoch: 2 ** 40,
+        expiryIntervalSeconds: 0xffff_fffe,
+        disconnectedAtMs: 12.5,
+        cursor: 7,
+        sentSeq: 9,
+        subscriptions: [
+          subscriptionRecord('#'),
+          subscriptionRecord('a/+/⚡', {
+            qos: 2,
+            noLocal: true,
+            retainHandling: 2,
+            subscriptionIdentifier: 5,
+            sinceSeq: 3,
+          }),
+        ],
+        outbound: [
+          { packetId: 1, seq: 8, qos: 1, isReleased: false },
+          { packetId: 65_535, seq: 9, qos: 2, isReleased: true },
+        ],
+        will: { message: fullMessage(), delaySeconds: 30, dueAtMs: 99.5 },
+      }),
+      sessionRecord('will of an open connection', {
+        will: { message: message('w', 0), delaySeconds: 0, dueAtMs: undefined },
+      }),
+    ]
+    for (const record of records) run.store.sessions.save(record)
+    await run.settle()
+    const next = await StoreRun.start(harness.crash(run.store))
+    t.strictSame([...next.sessions.values()].map(plainSession), records.map(plainSession))
+    await next.store.close()
+  })
+
+  t.test(
+    'the last save of a client id wins; a save with a lower epoch than the stored one changes nothing',
+    async (t) => {
+      const harness = await makeStore(t)
+      let run = await StoreRun.start(harness.open())
+      for (const version of [3, 4, 5] as const)
+        run.store.sessions.save(sessionRecord('same turn', { version, epoch: 2 }))
+      run.store.sessions.save(sessionRecord('same turn', { version: 3, epoch: 1 }))
+      run.store.sessions.save(sessionRecord('later turn', { version: 5, epoch: 2 }))
+      await run.settle()
+      run.store.sessions.save(sessionRecord('later turn', { version: 3, epoch: 1 }))
+      await run.settle()
+      run = await StoreRun.start(harness.crash(run.store))
+      run.store.sessions.save(sessionRecord('same turn', { version: 3, epoch: 1 }))
+      run.store.sessions.save(sessionRecord('later turn', { version: 4, epoch: 2 }))
+      await run.settle()
+      run = await StoreRun.start(harness.crash(run.store))
+      t.equal(run.sessions.get('same turn')?.version, 5)
+      t.equal(run.sessions.get('later turn')?.version, 4)
+      await run.store.close()
+    },
+  )
+
+  t.test(
+    '`saveCursor` moves the cursor of a stored record and nothing else; of an unknown client it does nothing',
+    async (t) => {
+      const harness = await makeStore(t)
+      let run = await StoreRun.start(harness.open())
+      const record = sessionRecord('a', { sentSeq: 4, subscriptions: [subscriptionRecord('#')], epoch: 3 })
+      run.store.sessions.save(record)
+      run.store.sessions.saveCursor('a', 1)
+      run.store.sessions.saveCursor('b', 1)
+      await run.settle()
+      run.store.sessions.saveCursor('a', 2)
+      run.store.sessions.save({ ...record, epoch: 2, cursor: 99 })
+      run.store.sessions.save(sessionRecord('c', { cursor: 5 }))
+      run.store.sessions.saveCursor('c', 6)
+      run.store.sessions.save(sessionRecord('c', { cursor: 7 }))
+      await run.settle()
+      run = await StoreRun.start(harness.crash(run.store))
+      t.strictSame([...run.sessions.values()].map(plainSession), [
+        plainSession({ ...record, cursor: 2 }),
+        plainSession(sessionRecord('c', { cursor: 7 })),
+      ])
+      await run.store.close()
+    },
+  )
+
+  t.test('a removed session does not load', async (t) => {
+    const harness = await makeStore(t)
+    let run = await StoreRun.start(harness.open())
+    for (const clientId of ['gone at once', 'gone later', 'back', 'stays']) {
+      run.store.sessions.save(sessionRecord(clientId, { epoch: 5 }))
+    }
+    run.store.sessions.remove('gone at once')
+    run.store.sessions.saveCursor('gone at once', 3)
+    await run.settle()
+    run.store.sessions.remove('gone later')
+    run.store.sessions.remove('back')
+    run.store.sessions.save(sessionRecord('back', { epoch: 1 }))
+    await run.settle()
+    run = await StoreRun.start(harness.crash(run.store))
+    t.strictSame([...run.sessions.keys()].sort(), ['back', 'stays'])
+    t.equal(run.sessions.get('back')?.epoch, 1)
+    await run.store.close()
+  })
+
+  t.test('an id that was put and not released loads', async (t) => {
+    const harness = await makeStore(t)
+    let run = await StoreRun.start(harness.open())
+    for (const packetId of [1, 2, 65_535]) run.store.inbox.put('a', packetId)
+    run.store.inbox.put('b', 1)
+    run.store.inbox.put('b', 1)
+    await run.settle()
+    run.store.inbox.put('b', 1)
+    run.store.inbox.release('a', 2)
+    run.store.inbox.put('a', 2)
+    run.store.inbox.clear('c')
+    run.store.inbox.put('c', 4)
+    await run.settle()
+    run = await StoreRun.start(harness.crash(run.store))
+    t.strictSame(run.inbox.sort(), ['a 1', 'a 2', 'a 65535', 'b 1', 'c 4'])
+    await run.store.close()
+  })
+
+  t.test('an id that was released or cleared does not load', async (t) => {
+    const harness = await makeStore(t)
+    let run = await StoreRun.start(harness.open())
+    for (const packetId of [1, 2, 3]) for (const clientId of ['a', 'b']) run.store.inbox.put(clientId, packetId)
+    run.store.inbox.release('a', 1)
+    await run.settle()
+    run.store.inbox.release('a', 2)
+    run.store.inbox.put('b', 4)
+    run.store.inbox.clear('b')
+    await run.settle()
+    run = await StoreRun.start(harness.crash(run.store))
+    t.strictSame(run.inbox, ['a 3'])
+    await run.store.close()
+  })
+
+  t.test('the last message set for a topic loads', async (t) => {
+    const harness = await makeStore(t)
+    let run = await StoreRun.start(harness.open())
+    const last = fullMessage()
+    run.store.retained.set(message(last.topic, 5))
+    run.store.retained.set(message('other', 5))
+    run.store.retained.set(last)
+    await run.settle()
+    run.store.retained.set(message('other', 0))
+    await run.settle()
+    run = await StoreRun.start(harness.crash(run.store))
+    t.strictSame(run.retained.map(toPlain), [toPlain(last), toPlain(message('other', 0))])
+    await run.store.close()
+  })
+
+  t.test('a cleared topic does not load', async (t) => {
+    const harness = await makeStore(t)
+    let run = await StoreRun.start(harness.open())
+    for (const topic of ['a', 'b', 'c', 'd']) run.store.retained.set(message(topic))
+    run.store.retained.clear('a')
+    await run.settle()
+    run.store.retained.clear('b')
+    run.store.retained.clear('c')
+    run.store.retained.set(message('c'))
+    await run.settle()
+    run = await StoreRun.start(harness.crash(run.store))
+    t.strictSame(run.retained.map(({ topic }) => topic).sort(), ['c', 'd'])
+    await run.store.close()
+  })
+
+  t.test('the last mark set for a key loads', async (t) => {
+    const harness = await makeStore(t)
+    let run = await StoreRun.start(harness.open())
+    for (let seq = 1; seq <= 3; seq++) run.store.marks.set('gw/0', { epoch: 'old', seq })
+    await run.settle()
+    run.store.marks.set('gw/0', { epoch: 'new', seq: 2 ** 40 })
+    run.store.marks.set('gw/1', { epoch: 'new', seq: 0 })
+    await run.settle()
+    run = await StoreRun.start(harness.crash(run.store))
+    t.strictSame(
+      [...run.marks],
+      [
+        ['gw/0', { epoch: 'new', seq: 2 ** 40 }],
+        ['gw/1', { epoch: 'new', seq: 0 }],
+      ],
+    )
+    await run.store.close()
+  })
+
+  t.test(
+    'a mark is durable in the same group commit as the messages appended before it in the same turn',
+    async (t) => {
+      for (let turns = 0; turns < 6; turns++) {
+        const harness = await makeStore(t)
+        const run = await StoreRun.start(harness.open())
+        for (let turn = 0; turn <= turns; turn++) {
+          for (let i = 0; i < 3; i++) {
+            const seq = run.store.log.append(message('a'))
+            run.store.marks.set('lane', { epoch: 'e', seq })
+          }
+          await turnEnd()
+        }
+        const next = await StoreRun.start(harness.crash(run.store))
+        t.equal(next.marks.get('lane')?.seq ?? 0, next.store.log.lastSeq)
+        await next.store.close()
+      }
+    },
+  )
+}
