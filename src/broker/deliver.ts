@@ -66,9 +66,10 @@ export class Delivery {
     while (this.#routedSeq < this.#messages.durableSeq) {
       let isAnswered = false
       let isInside = true
+      const durableSeq = this.#messages.durableSeq
       this.#messages.read(this.#routedSeq + 1, readLimit, (stored, failure) => {
         isAnswered = true
-        if (failure === undefined) this.#route(stored)
+        if (failure === undefined) this.#route(stored, durableSeq)
         else this.#log.error({ err: failure, seq: this.#routedSeq + 1 }, 'log cannot be read')
         if (isInside && failure === undefined) return
         this.#isRouting = false
@@ -81,7 +82,9 @@ export class Delivery {
     this.#isRouting = false
   }
 
-  #route(stored: readonly StoredMessage[]): void {
+  /** @param askedUpTo where the log ended when `stored` was asked for: an empty answer means nothing is left up to there */
+  #route(stored: readonly StoredMessage[], askedUpTo: Seq): void {
+    if (stored.length === 0) this.#routedSeq = askedUpTo
     for (const { seq, publish } of stored) {
       const recipients = this.#router.match(publish.topic)
       for (let i = 0; i < recipients.length; i++) {
@@ -138,9 +141,10 @@ export class Delivery {
       }
       let isAnswered = false
       let isInside = true
+      const durableSeq = this.#messages.durableSeq
       this.#messages.read(session.nextSeq, readLimit, (stored, failure) => {
         isAnswered = true
-        if (failure === undefined) this.#sendRead(session, stored)
+        if (failure === undefined) this.#sendRead(session, stored, durableSeq)
         else this.#log.error({ err: failure, clientId: session.clientId, seq: session.nextSeq }, 'log cannot be read')
         if (isInside && failure === undefined) return
         session.isReading = false
@@ -153,7 +157,9 @@ export class Delivery {
     session.isReading = false
   }
 
-  #sendRead(session: Session, stored: readonly StoredMessage[]): void {
+  #sendRead(session: Session, stored: readonly StoredMessage[], askedUpTo: Seq): void {
+    if (stored.length === 0 && session.reader === 'catching-up')
+      session.nextSeq = Math.max(session.nextSeq, askedUpTo + 1)
     for (const { seq, publish } of stored) {
       if (session.reader !== 'catching-up') return
       if (seq < session.nextSeq) continue

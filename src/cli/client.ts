@@ -31,39 +31,52 @@ export function addClientOptions(command: Command): Command {
   )
 }
 
-/** Connected, or rejects with a Failure. @param reconnectMs pause before connecting again later; 0 = never */
-export async function connectClient(options: ClientOptions, reconnectMs: number): Promise<MqttClient> {
+/** Ends the command with what the broker, or the way to it, said. */
+export type Refuse = (reason: string) => never
+
+/**
+ * Connects, lets `use` have the client, and disconnects. Rejects with a Failure.
+ * @param reconnectMs pause before connecting again after the first time; 0 = never
+ */
+export async function withClient(
+  options: ClientOptions,
+  reconnectMs: number,
+  use: (client: MqttClient, refuse: Refuse) => Promise<void>,
+): Promise<void> {
   const url = brokerUrl(options)
-  const clientOptions: IClientOptions = {
+  const refuse: Refuse = (reason) => {
+    throw new Failure('ERR_DIAL', `${url}: ${reason}`)
+  }
+  const tls = { ...readPem('ca', options.cafile), ...readPem('cert', options.cert), ...readPem('key', options.key) }
+  const { connect } = await import('mqtt')
+  const client = connect(url, {
+    ...tls,
+    ...(options.id === undefined ? {} : { clientId: options.id }),
     protocolVersion: options.protocolVersion,
     reconnectPeriod: reconnectMs,
     connectTimeout: 10_000,
-    ...(options.id === undefined ? {} : { clientId: options.id }),
-    ...readPem('ca', options.cafile),
-    ...readPem('cert', options.cert),
-    ...readPem('key', options.key),
+  })
+  try {
+    await opened(client).catch((error) => refuse(describeError(firstOf(error))))
+    await use(client, refuse)
+    await client.endAsync()
+  } catch (error) {
+    client.end(true)
+    throw error
   }
-  const { connect } = await import('mqtt')
-  const client = connect(url, clientOptions)
+}
+
+function opened(client: MqttClient): Promise<void> {
   return new Promise((resolve, reject) => {
-    const fail = (reason: string) => {
-      client.end(true)
-      reject(new Failure('ERR_DIAL', `${url}: ${reason}`))
-    }
-    const refuse = () => fail('closed the connection')
-    const failFirst = (error: Error) => fail(describeError(firstOf(error)))
-    client.once('close', refuse)
-    client.once('error', failFirst)
-    client.once('connect', () => {
-      client.off('close', refuse)
-      client.off('error', failFirst)
-      resolve(client)
-    })
+    client.once('connect', () => resolve())
+    client.once('close', () => reject({ message: 'closed the connection' }))
+    // Stays, because an error that nobody listens for ends the process; later ones are told by `close` as well.
+    client.on('error', reject)
   })
 }
 
 /** `tls://cloud.example:8883` */
-export function brokerUrl({ host, port, cafile, cert }: ClientOptions): string {
+function brokerUrl({ host, port, cafile, cert }: ClientOptions): string {
   const isTls = cafile !== undefined || cert !== undefined
   const name = host.includes(':') ? `[${host}]` : host
   return `${isTls ? 'tls' : 'tcp'}://${name}:${port ?? (isTls ? 8883 : 1883)}`
@@ -88,7 +101,7 @@ function protocolVersion(text: string): 4 | 5 {
 }
 
 /** A name with several addresses fails with one error for each. */
-function firstOf(error: Error): unknown {
+function firstOf(error: unknown): unknown {
   return error instanceof AggregateError ? (error.errors[0] ?? error) : error
 }
 

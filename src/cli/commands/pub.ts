@@ -1,8 +1,8 @@
 /** `tidegate pub`: sends one message and ends when the broker has it. */
+import { once } from 'node:events'
 import type { Command } from 'commander'
-import { Failure } from '../../lib/errors.ts'
 import type { Qos } from '../../protocol/packet.ts'
-import { addClientOptions, brokerUrl, type ClientOptions, connectClient, qos } from '../client.ts'
+import { addClientOptions, type ClientOptions, qos, withClient } from '../client.ts'
 
 interface PubOptions extends ClientOptions {
   readonly topic: string
@@ -30,20 +30,16 @@ export function addPub(program: Command): void {
 }
 
 async function publish(options: PubOptions): Promise<void> {
-  const payload = options.stdin ? await readInput() : (options.message ?? '')
-  const client = await connectClient(options, 0)
-  const closed = new Promise<never>((_, reject) => {
-    client.once('close', () => reject(refusal(options, 'closed the connection before it acknowledged the message')))
-    client.once('error', (error) => reject(refusal(options, error.message)))
+  const { topic, qos, retain = false, message = '', stdin } = options
+  const payload = stdin ? await readInput() : message
+  await withClient(options, 0, async (client, refuse) => {
+    const sent = client.publishAsync(topic, payload, { qos, retain }).catch((error: Error) => refuse(error.message))
+    const closed = once(client, 'close').then(
+      () => refuse('closed the connection'),
+      (error: Error) => refuse(error.message),
+    )
+    await Promise.race([sent, closed])
   })
-  const sent = client.publishAsync(options.topic, payload, { qos: options.qos, retain: options.retain ?? false })
-  await Promise.race([sent.catch((error: Error) => Promise.reject(refusal(options, error.message))), closed])
-  closed.catch(() => undefined)
-  await client.endAsync()
-}
-
-function refusal(options: PubOptions, reason: string): Failure {
-  return new Failure('ERR_DIAL', `${brokerUrl(options)}: ${reason}`)
 }
 
 async function readInput(): Promise<Buffer> {

@@ -1,9 +1,8 @@
 /** `tidegate sub`: prints what arrives until it is stopped, and connects again when the connection is lost. */
 import type { Command } from 'commander'
 import type { MqttClient } from 'mqtt'
-import { Failure } from '../../lib/errors.ts'
 import type { Qos } from '../../protocol/packet.ts'
-import { addClientOptions, brokerUrl, type ClientOptions, connectClient, qos, wholeNumber } from '../client.ts'
+import { addClientOptions, type ClientOptions, qos, wholeNumber, withClient } from '../client.ts'
 import { complain } from '../output.ts'
 
 interface SubOptions extends ClientOptions {
@@ -42,16 +41,13 @@ export function addSub(program: Command): void {
 
 async function subscribe(options: SubOptions): Promise<void> {
   if (options.wait !== undefined) setTimeout(() => process.exit(timeoutExitCode), options.wait * 1000).unref()
-  const client = await connectClient(options, reconnectMs)
-  const url = brokerUrl(options)
-  client.on('error', (error) => complain(`${url}: ${error.message}`))
-  client.on('offline', () => complain(`${url}: connection lost, connecting again`))
-  const ended = printMessages(client, options)
-  const granted = await client.subscribeAsync(options.topic, { qos: options.qos })
-  const refused = granted.filter((grant) => grant.qos >= 0x80).map((grant) => grant.topic)
-  if (refused.length > 0) throw new Failure('ERR_DIAL', `${url}: refused the subscription to ${refused.join(', ')}`)
-  await ended
-  await client.endAsync()
+  await withClient(options, reconnectMs, async (client, refuse) => {
+    client.on('error', (error) => complain(error.message))
+    client.on('offline', () => complain('connection lost, connecting again'))
+    const ended = printMessages(client, options)
+    await client.subscribeAsync(options.topic, { qos: options.qos }).catch((error: Error) => refuse(error.message))
+    await ended
+  })
 }
 
 /** Resolves after the last message that was asked for, or when nobody reads the output any more. */
