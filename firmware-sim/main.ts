@@ -80,8 +80,8 @@ function run(path: string, given: Arguments): void {
 
   function finish(): void {
     clearInterval(show)
-    wired.close()
     process.stdout.write(`\n${lineOf(wired)}\n`)
+    wired.close()
     process.exitCode = device.isDone ? 0 : 1
   }
 }

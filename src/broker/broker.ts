@@ -26,6 +26,7 @@ import { RetainedTable } from './retained.ts'
 import { Router } from './router.ts'
 import { SessionTable } from './sessions.ts'
 import type { BrokerSettings } from './settings.ts'
+import { ShareTable } from './share.ts'
 
 /** Resolution of keep-alives, expiries and will delays. */
 const wheelTickMs = 100
@@ -35,6 +36,7 @@ const cursorIntervalMs = 1000
 
 export class Broker implements Acceptor, LocalBroker, StoreOwner {
   readonly #core: Core
+  readonly #shares: ShareTable
   readonly #localClients: LocalClient[] = []
   #nextCursorsMs = 0
 
@@ -51,10 +53,13 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     const { clock, store, settings } = parts
     const log = parts.log.child({ part: 'broker' })
     const counters = new Counters()
-    const router = new Router()
+    const router = new Router({
+      add: (subscription) => this.#shares.add(subscription),
+      remove: (subscription) => this.#shares.remove(subscription),
+    })
     const wheel = new TimerWheel(wheelTickMs, clock.nowMs())
     const retained = new RetainedTable(store.retained, settings.retainedCountMax, settings.retainedBytesMax)
-    const delivery = new Delivery({ clock, log, messages: store.log, router, counters })
+    const delivery = new Delivery({ clock, log, store, router, counters })
     const publishPath = new PublishPath({ ...parts, router, retained, delivery, counters })
     const sessions = new SessionTable({
       clock,
@@ -84,6 +89,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       connections: new Set(),
       awaitingDurable: new Set(),
     }
+    this.#shares = new ShareTable(this.#core)
     store.bind(this)
   }
 
@@ -108,6 +114,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       onInbox: (clientId, packetId) => sessions.restoreInbox(clientId, packetId),
       onRetained: (publish) => retained.restore(publish),
     })
+    this.#shares.open()
     return must(epoch, 'epoch of the log')
   }
 
@@ -135,7 +142,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       if (!acks.onDurable(ticket)) this.#core.awaitingDurable.delete(acks)
     }
     for (const client of this.#localClients) client.onDurable(ticket)
-    this.#core.delivery.routeDurable()
+    this.#core.delivery.onDurable()
   }
 
   onFailure(failure: Failure): void {
@@ -150,8 +157,10 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
   /** Says goodbye to every client and gives the store all it must keep. The caller closes the store afterwards. */
   stop(): void {
     const { connections, sessions } = this.#core
+    this.#shares.pause()
     for (const connection of [...connections]) connection.close(ReasonCode.serverShuttingDown, 'shutting down')
     for (const client of this.#localClients) client.detach()
+    this.#shares.endEmpty()
     for (const session of sessions) sessions.save(session)
     this.#trimLog()
   }

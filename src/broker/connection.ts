@@ -69,6 +69,7 @@ export class Connection implements LinkOwner, Attachment {
   #mountpoint = ''
   #keepAliveMs = 0
   #lastReceivedMs: number
+  readonly outlivesUs = true
   inflightMax: number
 
   constructor(core: Core, link: Link, traits: ListenerTraits) {
@@ -351,8 +352,7 @@ export class Connection implements LinkOwner, Attachment {
         } else if (reasonCode >= 0x80) {
           this.#core.delivery.acknowledged(session, packetId)
         } else if (state !== SlotState.sentQos1) {
-          window.release(packetId)
-          this.sendPubrel(packetId) // [MQTT-4.3.3-4]
+          this.#core.delivery.received(session, packetId)
         }
         return
       case PacketType.pubcomp:

@@ -17,13 +17,15 @@ export class Counters {
   retainedRefused = 0
   /** Every message that was not delivered although a subscription matched, by reason. */
   readonly dropped = {
-    /** QoS 0 for a client whose link is full. */
+    /** QoS 0 for a client whose link is full, or for a group of which nobody can take it. */
     linkFull: 0,
     /** QoS >= 1 for a client without a durable session that has too many waiting. */
     queueFull: 0,
     /** Larger than the client's Maximum Packet Size. */
     tooLarge: 0,
     expired: 0,
+    /** QoS 2 of a group, begun with a member whose session ended: it may not go to another one. */
+    shareMemberGone: 0,
     /** QoS 0 for a durable session whose client is away. */
     offlineQos0: 0,
     /** The publisher may not publish there. */

@@ -4,18 +4,24 @@
  *
  *   not in the log:  sent now, or waits in memory up to a bound (QoS >= 1), or is dropped (QoS 0)
  *   in the log:      sent now, or the session falls back to reading the log by itself
+ *
+ * A QoS 2 message for a client that outlives this process goes out once the store knows its packet id, and its PUBREL
+ * once the store knows that it was received: so it is delivered once, whenever the process ends.
  */
 import type { Clock } from '../ports/clock.ts'
 import type { Log } from '../ports/log.ts'
-import type { MessageLog, ReadLimit, Seq, StoredMessage } from '../ports/store.ts'
+import type { MessageLog, ReadLimit, Seq, Store, StoredMessage, Ticket } from '../ports/store.ts'
 import type { Qos } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Counters } from './counters.ts'
 import type { Recipient, Router } from './router.ts'
 import { SlotState } from './send-window.ts'
-import type { Attachment, Session, Waiting } from './session.ts'
+import type { Attachment, Outgoing, Session, Waiting } from './session.ts'
 
 const readLimit: ReadLimit = { countMax: 512, bytesMax: 1_048_576 }
+
+/** Nothing has to be stored first. */
+const noTicket: Ticket = 0
 
 /** After a failed read of the log the next try waits this long. */
 const readRetryMs = 1000
@@ -23,20 +29,24 @@ const readRetryMs = 1000
 export class Delivery {
   readonly #clock: Clock
   readonly #log: Log
+  readonly #store: Store
   readonly #messages: MessageLog
   readonly #router: Router
   readonly #counters: Counters
   /** Up to here live sessions have been served. */
   #routedSeq: Seq
   #isRouting = false
+  /** Sessions with something in `outgoing` that waits for a group commit. */
+  readonly #awaitingDurable = new Set<Session>()
 
-  constructor(parts: { clock: Clock; log: Log; messages: MessageLog; router: Router; counters: Counters }) {
+  constructor(parts: { clock: Clock; log: Log; store: Store; router: Router; counters: Counters }) {
     this.#clock = parts.clock
     this.#log = parts.log
-    this.#messages = parts.messages
+    this.#store = parts.store
+    this.#messages = parts.store.log
     this.#router = parts.router
     this.#counters = parts.counters
-    this.#routedSeq = parts.messages.lastSeq
+    this.#routedSeq = parts.store.log.lastSeq
   }
 
   get routedSeq(): Seq {
@@ -59,8 +69,14 @@ export class Delivery {
     else this.#sendOrWait(recipient.session, message, qos, true, recipient)
   }
 
-  /** Serves live sessions with what became durable. Called after each group commit. */
-  routeDurable(): void {
+  /** A group commit is durable: what waited for it goes out, then what is new in the log. */
+  onDurable(): void {
+    for (const session of this.#awaitingDurable) this.advance(session)
+    this.#routeDurable()
+  }
+
+  /** Serves live sessions with what became durable. */
+  #routeDurable(): void {
     if (this.#isRouting) return
     this.#isRouting = true
     while (this.#routedSeq < this.#messages.durableSeq) {
@@ -73,8 +89,8 @@ export class Delivery {
         else this.#log.error({ err: failure, seq: this.#routedSeq + 1 }, 'log cannot be read')
         if (isInside && failure === undefined) return
         this.#isRouting = false
-        if (failure === undefined) this.routeDurable()
-        else this.#clock.after(readRetryMs, () => this.routeDurable())
+        if (failure === undefined) this.#routeDurable()
+        else this.#clock.after(readRetryMs, () => this.#routeDurable())
       })
       isInside = false
       if (!isAnswered || !this.#isRouting) return
@@ -102,39 +118,55 @@ export class Delivery {
   /** The client is there: sends again what it has not acknowledged [MQTT-4.4.0-1], then goes on in the log. */
   attached(session: Session, attachment: Attachment): void {
     session.attachment = attachment
-    for (const packetId of [...session.window.packetIds()]) this.#sendAgain(session, attachment, packetId)
+    // In the order of the log: what an earlier run had sent may have an older packet id than a message before it.
+    const { window } = session
+    const packetIds = [...window.packetIds()].sort((one, other) => window.seqOf(one) - window.seqOf(other))
+    for (const packetId of packetIds) this.#sendAgain(session, attachment, packetId)
     session.reader = session.isDurable ? 'catching-up' : 'live'
     this.advance(session)
   }
 
   detached(session: Session): void {
     session.attachment = undefined
+    session.outgoing.clear()
+    this.#awaitingDurable.delete(session)
     if (session.reader === 'live') session.nextSeq = Math.max(session.nextSeq, this.#routedSeq + 1)
     session.reader = 'detached'
+    session.memberships?.onDetached()
   }
 
   /** There may be room again: after an acknowledgement, or because the link drained. */
   advance(session: Session): void {
     const attachment = session.attachment
     if (attachment === undefined) return
+    if (session.outgoing.length > 0) this.#letOut(session, attachment)
     while (session.waiting.length > 0 && hasRoom(session, attachment)) {
       const { message, qos, retain, recipient } = session.waiting.shift() as Waiting
       this.#send(session, attachment, message, qos, retain, recipient, 0)
     }
     if (session.reader === 'catching-up') this.#catchUp(session)
+    session.memberships?.onRoom()
+  }
+
+  /** PUBREC: from here on only PUBREL is sent again [MQTT-4.3.3-4]. */
+  received(session: Session, packetId: number): void {
+    session.window.release(packetId)
+    const { attachment } = session
+    if (attachment !== undefined) this.#dispatch(session, attachment, pubrel(packetId, this.#record(session, packetId)))
   }
 
   /** PUBACK, or PUBCOMP, or a PUBREC that refuses. */
   acknowledged(session: Session, packetId: number): void {
     session.window.close(packetId)
     if (session.waiting.length > 0 || session.reader === 'catching-up') this.advance(session)
+    session.memberships?.onAcknowledged(packetId)
   }
 
   /** Reads on in the log until it ends or there is no room. Never runs twice at a time for one session. */
   #catchUp(session: Session): void {
     if (session.isReading) return
     session.isReading = true
-    while (session.reader === 'catching-up' && mayRead(session)) {
+    while (session.reader === 'catching-up' && session.attachment && hasRoom(session, session.attachment)) {
       if (session.nextSeq > this.#messages.durableSeq) {
         session.reader = 'live'
         break
@@ -158,12 +190,15 @@ export class Delivery {
   }
 
   #sendRead(session: Session, stored: readonly StoredMessage[], askedUpTo: Seq): void {
-    if (stored.length === 0 && session.reader === 'catching-up')
+    if (stored.length === 0 && session.reader === 'catching-up') {
       session.nextSeq = Math.max(session.nextSeq, askedUpTo + 1)
+      this.#forgetRestored(session, session.nextSeq)
+    }
     for (const { seq, publish } of stored) {
       if (session.reader !== 'catching-up') return
       if (seq < session.nextSeq) continue
-      if (seq <= session.restoredSeq) {
+      this.#forgetRestored(session, seq)
+      if (seq <= session.restoredSeq || session.restored.has(seq)) {
         if (!this.#sendRestored(session, publish, seq)) return
       } else {
         const recipient = this.#router.match(publish.topic).find((candidate) => candidate.session === session)
@@ -176,7 +211,9 @@ export class Delivery {
   /** A message that an earlier run had sent: only if it is still open, under its packet id. */
   #sendRestored(session: Session, message: Publish, seq: Seq): boolean {
     const attachment = session.attachment
-    if (attachment === undefined || !attachment.canTake) return false
+    if (attachment === undefined || !hasRoom(session, attachment)) return false
+    if (session.restored.get(seq)?.isReleased === false) session.unsentCount--
+    session.restored.delete(seq)
     const packetId = session.window.packetIdOfSeq(seq)
     const state = packetId === 0 ? SlotState.free : session.window.stateOf(packetId)
     if (state === SlotState.sentQos1 || state === SlotState.sentQos2) {
@@ -186,19 +223,32 @@ export class Delivery {
     return true
   }
 
+  /** What an earlier run had sent and the log no longer has cannot come again, but the client may hold its packet id. */
+  #forgetRestored(session: Session, before: Seq): void {
+    for (const [seq, { isReleased }] of session.restored) {
+      if (seq >= before) return
+      session.restored.delete(seq)
+      if (!isReleased) session.unsentCount--
+      const packetId = session.window.packetIdOfSeq(seq)
+      const state = packetId === 0 ? SlotState.free : session.window.stateOf(packetId)
+      if (state === SlotState.sentQos1) session.window.close(packetId)
+      else if (state === SlotState.sentQos2) this.received(session, packetId)
+    }
+  }
+
   #sendAgain(session: Session, attachment: Attachment, packetId: number): void {
     const state = session.window.stateOf(packetId)
+    // What is in the window was stored at the latest when the session was claimed.
+    const ticket = state !== SlotState.sentQos1 && isStored(session, attachment) ? this.#store.lastTicket : noTicket
     if (state === SlotState.released) {
-      attachment.sendPubrel(packetId)
+      this.#dispatch(session, attachment, pubrel(packetId, ticket))
       return
     }
     const message = session.window.messageOf(packetId)
     if (message === undefined) return // Sent by an earlier run: it comes again when the log is read.
-    const qos = state === SlotState.sentQos1 ? 1 : 2
     const recipient = this.#router.match(message.topic).find((candidate) => candidate.session === session)
     const retain = message.retain && (recipient?.retainAsPublished ?? false)
-    this.#counters.sentMessages++
-    attachment.sendPublish(message, qos, retain, true, packetId, session.window.seqOf(packetId), recipient) // [MQTT-3.3.1-1]
+    this.#dispatch(session, attachment, { ticket, packetId, message, retain, dup: true, recipient }) // [MQTT-3.3.1-1]
   }
 
   /** @returns false when there is no room: the session must come back to `seq` */
@@ -255,10 +305,68 @@ export class Delivery {
     }
     // A session that ends with its connection never sends again, so its window needs no copy of the message.
     const packetId = session.window.open(qos as 1 | 2, seq, session.isDurable ? message.own() : undefined)
+    const ticket = qos === 2 && isStored(session, attachment) ? this.#record(session, packetId) : noTicket
+    if (ticket > noTicket || session.outgoing.length > 0) {
+      this.#dispatch(session, attachment, { ticket, packetId, message, retain, dup: false, recipient })
+      return
+    }
     if (attachment.sendPublish(message, qos, retain, false, packetId, seq, recipient)) {
       this.#counters.sentMessages++
     } else {
       session.window.close(packetId)
+      this.#counters.dropped.tooLarge++
+    }
+  }
+
+  /** Stores what a packet id stands for. @returns the commit to wait for before the client is told */
+  #record(session: Session, packetId: number): Ticket {
+    const { attachment, clientId, window } = session
+    if (attachment === undefined || !isStored(session, attachment)) return noTicket
+    const { sessions } = this.#store
+    const isReleased = window.stateOf(packetId) === SlotState.released
+    sessions.saveOutbound(clientId, { packetId, seq: window.seqOf(packetId), qos: 2, isReleased })
+    // With it goes the cursor, so that no more of this has to be kept than is open.
+    const cursor = session.cursor(this.#routedSeq)
+    if (cursor !== session.savedCursor) {
+      session.savedCursor = cursor
+      sessions.saveCursor(clientId, cursor)
+    }
+    return this.#store.lastTicket
+  }
+
+  #dispatch(session: Session, attachment: Attachment, outgoing: Outgoing): void {
+    session.outgoing.push(outgoing)
+    this.#letOut(session, attachment)
+  }
+
+  /** Sends what has not to wait any more, in order. */
+  #letOut(session: Session, attachment: Attachment): void {
+    const { outgoing } = session
+    for (let next = outgoing.peek(); next !== undefined && attachment.canTake; next = outgoing.peek()) {
+      if (next.ticket > this.#store.durableTicket) {
+        this.#awaitingDurable.add(session)
+        return
+      }
+      outgoing.shift()
+      this.#letOne(session, attachment, next)
+    }
+    this.#awaitingDurable.delete(session)
+  }
+
+  #letOne(session: Session, attachment: Attachment, outgoing: Outgoing): void {
+    const { packetId, message, retain, dup, recipient } = outgoing
+    const { window } = session
+    const state = window.stateOf(packetId)
+    if (message === undefined) {
+      if (state === SlotState.released) attachment.sendPubrel(packetId)
+      return
+    }
+    if (window.messageOf(packetId) !== message) return // A client may acknowledge what it was not sent.
+    const qos = state === SlotState.sentQos1 ? 1 : 2
+    if (attachment.sendPublish(message, qos, retain, dup, packetId, window.seqOf(packetId), recipient)) {
+      this.#counters.sentMessages++
+    } else {
+      window.close(packetId)
       this.#counters.dropped.tooLarge++
     }
   }
@@ -269,14 +377,16 @@ export class Delivery {
 }
 
 function hasRoom(session: Session, attachment: Attachment): boolean {
-  return session.window.count < attachment.inflightMax && attachment.canTake
+  return session.window.count - session.unsentCount < attachment.inflightMax && attachment.canTake
 }
 
-/** What an earlier run had sent is in the window already and needs no new room there. */
-function mayRead(session: Session): boolean {
-  const { attachment } = session
-  if (attachment === undefined) return false
-  return session.nextSeq <= session.restoredSeq ? attachment.canTake : hasRoom(session, attachment)
+/** The packet ids of QoS 2 messages for it are stored before they are sent. */
+function isStored(session: Session, attachment: Attachment): boolean {
+  return session.isDurable && attachment.outlivesUs
+}
+
+function pubrel(packetId: number, ticket: Ticket): Outgoing {
+  return { ticket, packetId, message: undefined, retain: false, dup: false, recipient: undefined }
 }
 
 function lower(a: Qos, b: Qos): Qos {

@@ -14,6 +14,7 @@ export class LocalClient implements LocalSession, Attachment {
   readonly #core: Core
   readonly #consumer: LocalConsumer
   readonly #session: Session
+  readonly outlivesUs = false
   inflightMax = 1
 
   constructor(core: Core, clientId: string, consumer: LocalConsumer) {

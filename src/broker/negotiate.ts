@@ -40,7 +40,6 @@ export function negotiate(connect: Connect, settings: BrokerSettings, newClientI
             maximumPacketSize: settings.packetBytesMax,
             assignedClientIdentifier: isAssigned ? clientId : undefined, // [MQTT-3.2.2-16]
             topicAliasMaximum: settings.topicAliasMaximum,
-            sharedSubscriptionAvailable: 0,
             serverKeepAlive: keepAliveSeconds === connect.keepAliveSeconds ? undefined : keepAliveSeconds, // [MQTT-3.2.2-21]
           },
   }

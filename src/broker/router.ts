@@ -13,6 +13,7 @@
 import type { Seq } from '../ports/store.ts'
 import type { Qos } from '../protocol/packet.ts'
 import type { Session } from './session.ts'
+import { isShared } from './share.ts'
 import type { Subscription } from './subscription.ts'
 
 const cachedTopicsMax = 16_384
@@ -55,21 +56,37 @@ type Level = {
   readonly below: Subscription[]
 }
 
+/** Who looks after shared subscriptions (share.ts); each group comes back here as a session with a plain filter. */
+export interface SharedSubscriptions {
+  add(subscription: Subscription): void
+  remove(subscription: Subscription): void
+}
+
 type CachedRoute = { readonly recipients: readonly Recipient[]; readonly generation: number }
 
 export class Router {
   readonly #literals = new Map<string, Subscription[]>()
   readonly #wildcards: Level = newLevel()
   readonly #cache = new Map<string, CachedRoute>()
+  readonly #shared: SharedSubscriptions
   #generation = 0
   #subscriptionCount = 0
 
+  constructor(shared: SharedSubscriptions) {
+    this.#shared = shared
+  }
+
+  /** Plain ones, a group counting as one. */
   get subscriptionCount(): number {
     return this.#subscriptionCount
   }
 
   add(subscription: Subscription): void {
     const filter = subscription.topicFilter
+    if (isShared(filter)) {
+      this.#shared.add(subscription)
+      return
+    }
     if (hasWildcard(filter)) {
       insert(this.#wildcardSet(filter), subscription)
       this.#generation++
@@ -87,6 +104,10 @@ export class Router {
 
   remove(subscription: Subscription): void {
     const filter = subscription.topicFilter
+    if (isShared(filter)) {
+      this.#shared.remove(subscription)
+      return
+    }
     if (hasWildcard(filter)) {
       this.#removeWildcard(this.#wildcards, filter.split('/'), 0, subscription)
       this.#generation++

@@ -5,8 +5,7 @@
  *   QoS 1:  sent --PUBACK--> free
  *   QoS 2:  sent --PUBREC--> released --PUBCOMP--> free
  *
- * Invariants: a packet id is used once at a time [MQTT-2.2.1-4]; ids go up by one and wrap from 65 535 to 1; `oldestSeq` never goes
- * back while the session reads its log forward.
+ * Invariant: a packet id is used once at a time [MQTT-2.2.1-4]; ids go up by one and wrap from 65 535 to 1.
  */
 import { assert } from '../lib/assert.ts'
 import type { OutboundRecord, Seq } from '../ports/store.ts'
@@ -46,8 +45,9 @@ export class SendWindow {
     return packetId
   }
 
-  /** Puts back what an earlier run had sent. Records come in the order they were sent. */
+  /** Puts back what an earlier run had sent. Records come in the order they were sent: a later one takes over its packet id. */
   restore(record: OutboundRecord): void {
+    if (this.stateOf(record.packetId) !== SlotState.free) this.close(record.packetId)
     while (this.#states[record.packetId & (this.#capacity - 1)] !== SlotState.free) this.#grow()
     const state = record.isReleased ? SlotState.released : record.qos === 1 ? SlotState.sentQos1 : SlotState.sentQos2
     this.#fill(record.packetId, state, record.seq, undefined)
@@ -87,13 +87,17 @@ export class SendWindow {
     if (packetId === this.#oldestPacketId) this.#skipFree()
   }
 
-  /** Seq of the oldest message that has a place in the log and is not acknowledged; undefined when there is none. */
+  /**
+   * The lowest seq that is not acknowledged; undefined when there is none. It need not have the oldest packet id: what
+   * an earlier run had sent keeps its id, although an older message comes anew. O(count).
+   */
   get oldestSeq(): Seq | undefined {
-    for (const packetId of this.packetIds()) {
-      const seq = this.seqOf(packetId)
-      if (seq > 0) return seq
+    let oldest: Seq | undefined
+    for (let slot = 0; slot < this.#capacity; slot++) {
+      const seq = this.#seqs[slot] as Seq
+      if (seq > 0 && this.#states[slot] !== SlotState.free && (oldest === undefined || seq < oldest)) oldest = seq
     }
-    return undefined
+    return oldest
   }
 
   /** Packet id of the message at `seq`, or 0. O(count). */
@@ -117,13 +121,9 @@ export class SendWindow {
     for (const packetId of this.packetIds()) {
       const state = this.stateOf(packetId)
       const seq = this.seqOf(packetId)
-      if (seq === 0) continue
-      records.push({
-        packetId,
-        seq,
-        qos: state === SlotState.sentQos1 ? 1 : 2,
-        isReleased: state === SlotState.released,
-      })
+      const qos = state === SlotState.sentQos1 ? 1 : 2
+      // Without a place in the log nothing can be sent again; but the packet id of a QoS 2 message stays in use.
+      if (seq > 0 || qos === 2) records.push({ packetId, seq, qos, isReleased: state === SlotState.released })
     }
     return records
   }

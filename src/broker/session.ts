@@ -10,10 +10,14 @@
  * detached: nobody is there; nothing moves.
  *
  * A session that ends with its connection is live from the start and never reads the log; what its window cannot take waits in `waiting`.
+ *
+ * What the client and the broker must agree on after a crash is stored before it is told: that a packet id stands for
+ * a QoS 2 message before PUBLISH, that it was received before PUBREL. Until then both stand in `outgoing`, and
+ * everything later behind them.
  */
 import { RingQueue } from '../lib/ring-queue.ts'
 import { WheelTimer } from '../lib/timer-wheel.ts'
-import type { Seq, SessionRecord } from '../ports/store.ts'
+import type { OutboundRecord, Seq, SessionRecord, Ticket } from '../ports/store.ts'
 import type { Qos, Version } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Recipient } from './router.ts'
@@ -29,6 +33,8 @@ export interface Attachment {
   readonly inflightMax: number
   /** false while the way out is full. */
   readonly canTake: boolean
+  /** The peer remembers QoS 2 packet ids when this process ends. */
+  readonly outlivesUs: boolean
   /**
    * @param recipient what the subscriptions ask for; undefined when a message is sent again
    * @returns false when the peer refuses packets of this size
@@ -47,11 +53,32 @@ export interface Attachment {
   onTakenOver(): void
 }
 
+/** The shared subscriptions of a session; told when something happens that its groups must hear of. */
+export interface Memberships {
+  /** The window has the slot of `packetId` free again. */
+  onAcknowledged(packetId: number): void
+  /** The client may be able to take more. */
+  onRoom(): void
+  onDetached(): void
+}
+
 /** A message that waits in memory for room in the send window. */
 export type Waiting = {
   readonly message: Publish
   readonly qos: 1 | 2
   readonly retain: boolean
+  readonly recipient: Recipient | undefined
+}
+
+/** A PUBLISH that has its packet id, or a PUBREL, on its way out. */
+export type Outgoing = {
+  /** The group commit to wait for; 0 = none. */
+  readonly ticket: Ticket
+  readonly packetId: number
+  /** undefined = PUBREL. */
+  readonly message: Publish | undefined
+  readonly retain: boolean
+  readonly dup: boolean
   readonly recipient: Recipient | undefined
 }
 
@@ -67,10 +94,14 @@ export class Session {
   attachment: Attachment | undefined
   disconnectedAtMs: number | undefined
   will: PendingWill | undefined
+  /** undefined while no shared subscription was made. */
+  memberships: Memberships | undefined
 
   readonly subscriptions = new Map<string, Subscription>()
   readonly window = new SendWindow()
   readonly waiting: RingQueue<Waiting>
+  /** Bounded by the window. */
+  readonly outgoing = new RingQueue<Outgoing>(Number.POSITIVE_INFINITY)
   /** Incoming QoS 2 packet ids between PUBLISH and PUBREL. */
   readonly incomingQos2 = new Set<number>()
 
@@ -81,6 +112,10 @@ export class Session {
   isReading = false
   /** Up to here messages were sent by an earlier run of the process; those still open are in the window. */
   restoredSeq: Seq = 0
+  /** What an earlier run had sent, also beyond `restoredSeq`, until the session has read past it. By rising seq. */
+  readonly restored = new Map<Seq, OutboundRecord>()
+  /** Of these, how many stand in the window and were not sent by this run yet. */
+  unsentCount = 0
   /** The cursor that the store knows. */
   savedCursor: Seq
 
@@ -111,9 +146,9 @@ export class Session {
 
   /** Every message up to here is done with. @param routedSeq how far live sessions were served */
   cursor(routedSeq: Seq): Seq {
+    const seenSeq = this.#seenSeq(routedSeq)
     const oldest = this.window.oldestSeq
-    if (oldest !== undefined) return oldest - 1
-    return this.#seenSeq(routedSeq)
+    return oldest === undefined ? seenSeq : Math.min(oldest - 1, seenSeq)
   }
 
   toRecord(routedSeq: Seq): SessionRecord {
@@ -126,8 +161,16 @@ export class Session {
       subscriptions: [...this.subscriptions.values()].map((subscription) => subscription.toRecord()),
       cursor: this.cursor(routedSeq),
       sentSeq: Math.max(this.restoredSeq, this.#seenSeq(routedSeq)),
-      outbound: this.window.toRecords(),
+      outbound: this.#outboundRecords(),
       will: this.will?.toRecord(),
     }
+  }
+
+  /** What is open, and what an earlier run was done with ahead of the place that the session has reached. */
+  #outboundRecords(): OutboundRecord[] {
+    const open = this.window.toRecords()
+    const openSeqs = new Set(open.map(({ seq }) => seq))
+    const done = [...this.restored.values()].filter(({ seq }) => !openSeqs.has(seq))
+    return [...done.map((record) => ({ ...record, isReleased: true })), ...open]
   }
 }

@@ -15,6 +15,7 @@ import type { Publish } from '../protocol/packets/publish.ts'
 import type { Counters } from './counters.ts'
 import type { Delivery } from './deliver.ts'
 import type { Router } from './router.ts'
+import { SlotState } from './send-window.ts'
 import { Session } from './session.ts'
 import type { BrokerSettings } from './settings.ts'
 import { Subscription } from './subscription.ts'
@@ -163,7 +164,7 @@ export class SessionTable {
     )
     session.isDurable = true
     session.restoredSeq = Math.max(record.sentSeq, record.cursor)
-    for (const outbound of record.outbound) if (outbound.seq > record.cursor) session.window.restore(outbound)
+    this.#restoreOutbound(session, record)
     for (const subscription of record.subscriptions) this.subscribe(session, subscription)
     const endedAtMs = record.disconnectedAtMs ?? this.#clock.nowMs()
     session.disconnectedAtMs = endedAtMs
@@ -173,6 +174,20 @@ export class SessionTable {
     }
     this.#startCountdown(session, endedAtMs)
     if (record.disconnectedAtMs === undefined) this.save(session)
+  }
+
+  #restoreOutbound(session: Session, { outbound }: SessionRecord): void {
+    const inLog = outbound.filter(({ seq }) => seq > 0).sort((one, other) => one.seq - other.seq)
+    for (const record of inLog) {
+      session.restored.set(record.seq, record)
+      session.window.restore(record)
+      if (!record.isReleased) session.unsentCount++
+    }
+    // What is not in the log cannot come again. The client may hold its packet id all the same: PUBREL frees it.
+    for (const record of outbound) {
+      const isFree = session.window.stateOf(record.packetId) === SlotState.free
+      if (record.seq === 0 && isFree) session.window.restore({ ...record, isReleased: true })
+    }
   }
 
   restoreInbox(clientId: string, packetId: number): void {

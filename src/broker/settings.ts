@@ -1,4 +1,6 @@
-/** The limits of the broker core. Every number is a bound; config/schema.ts documents the defaults. */
+/** The limits and choices of the broker core. Every number is a bound; config/schema.ts documents the defaults. */
+import type { ShareStrategy } from './share-strategy.ts'
+
 export interface BrokerSettings {
   /** Largest packet that is accepted, in bytes, fixed header included. */
   readonly packetBytesMax: number
@@ -19,6 +21,8 @@ export interface BrokerSettings {
   readonly topicLevelsMax: number
   /** Topic aliases a client may use towards us. */
   readonly topicAliasMaximum: number
+  /** Which member of a group comes first for a message. */
+  readonly sharedSubscriptionStrategy: ShareStrategy
   /** Retained messages; beyond it a new topic is delivered and not kept. */
   readonly retainedCountMax: number
   /** Of all retained payloads together. */

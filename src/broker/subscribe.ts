@@ -1,16 +1,18 @@
 /** SUBSCRIBE and UNSUBSCRIBE of one session (MQTT 5.0 §3.8.4, §3.10.4): one reason code per filter, in order. */
 import type { Principal } from '../ports/auth.ts'
+import { PacketFault } from '../protocol/fault.ts'
 import type { Subscribe, SubscriptionRequest } from '../protocol/packet.ts'
 import { ReasonCode } from '../protocol/reason.ts'
 import { isValidTopicFilter } from '../protocol/topic.ts'
 import type { Core } from './core.ts'
 import { Recipient } from './router.ts'
 import type { Session } from './session.ts'
+import { parseShare, shareName } from './share.ts'
 import type { Subscription } from './subscription.ts'
 
 const granted = [ReasonCode.success, ReasonCode.grantedQos1, ReasonCode.grantedQos2] as const
 
-/** @param mountpoint put before every filter */
+/** @param mountpoint put before every filter; in a shared subscription before the one inside */
 export function subscribe(
   core: Core,
   session: Session,
@@ -35,7 +37,7 @@ export function unsubscribe(
   mountpoint: string,
 ): ReasonCode[] {
   const reasonCodes = topicFilters.map((topicFilter) =>
-    core.sessions.unsubscribe(session, mountpoint + topicFilter)
+    core.sessions.unsubscribe(session, mounted(topicFilter, mountpoint).name)
       ? ReasonCode.success
       : ReasonCode.noSubscriptionExisted,
   )
@@ -51,14 +53,16 @@ function subscribeOne(
   subscriptionIdentifier: number | undefined,
   mountpoint: string,
 ): ReasonCode {
-  if (request.topicFilter.startsWith('$share/')) return ReasonCode.sharedSubscriptionsNotSupported
-  const topicFilter = mountpoint + request.topicFilter
+  const { name, topicFilter, isShared } = mounted(request.topicFilter, mountpoint)
   if (!isValidTopicFilter(topicFilter)) return ReasonCode.topicFilterInvalid
   if (levelCount(topicFilter) > core.settings.topicLevelsMax) return ReasonCode.topicFilterInvalid
   if (!core.authorizer.maySubscribe(principal, topicFilter)) return ReasonCode.notAuthorized
-  const former = session.subscriptions.get(topicFilter)
+  if (isShared && request.noLocal) {
+    throw new PacketFault(ReasonCode.protocolError, 'MQTT-3.8.3-4', 'No Local on a shared subscription')
+  }
+  const former = session.subscriptions.get(name)
   const subscription = core.sessions.subscribe(session, {
-    topicFilter,
+    topicFilter: name,
     qos: request.qos,
     noLocal: request.noLocal,
     retainAsPublished: request.retainAsPublished,
@@ -67,6 +71,8 @@ function subscribeOne(
     // Clients subscribe anew after each reconnect; what waits in the log for the same filter still counts.
     sinceSeq: former?.sinceSeq ?? core.store.log.lastSeq,
   })
+  // Which member should get them? So nobody does (MQTT 5.0 §4.8.2).
+  if (isShared) return granted[request.qos] as ReasonCode
   if (request.retainHandling === 0 || (request.retainHandling === 1 && former === undefined)) {
     sendRetained(core, subscription)
   }
@@ -81,6 +87,14 @@ function sendRetained(core: Core, subscription: Subscription): void {
     if (message.expiresAtMs > nowMs) core.delivery.retained(recipient, message)
     else core.retained.expire(message)
   })
+}
+
+/** `name` is what the subscription is kept under, `topicFilter` what messages are matched with. */
+function mounted(filter: string, mountpoint: string): { name: string; topicFilter: string; isShared: boolean } {
+  const share = parseShare(filter)
+  const topicFilter = mountpoint + (share?.topicFilter ?? filter)
+  if (share === undefined) return { name: topicFilter, topicFilter, isShared: false }
+  return { name: shareName({ shareName: share.shareName, topicFilter }), topicFilter, isShared: true }
 }
 
 export function levelCount(topic: string): number {

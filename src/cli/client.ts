@@ -5,6 +5,7 @@ import type { IClientOptions, MqttClient } from 'mqtt'
 import { describeError } from '../adapters/net/network-error.ts'
 import { Failure } from '../lib/errors.ts'
 import type { Qos } from '../protocol/packet.ts'
+import { reasonName } from '../protocol/reason.ts'
 
 export interface ClientOptions {
   readonly host: string
@@ -57,7 +58,8 @@ export async function withClient(
     connectTimeout: 10_000,
   })
   try {
-    await opened(client).catch((error) => refuse(describeError(firstOf(error))))
+    const trouble = await Promise.race([opened(client), closed(client)])
+    if (trouble !== undefined) refuse(trouble)
     await use(client, refuse)
     await client.endAsync()
   } catch (error) {
@@ -66,12 +68,17 @@ export async function withClient(
   }
 }
 
-function opened(client: MqttClient): Promise<void> {
-  return new Promise((resolve, reject) => {
-    client.once('connect', () => resolve())
-    client.once('close', () => reject({ message: 'closed the connection' }))
-    // Stays, because an error that nobody listens for ends the process; later ones are told by `close` as well.
-    client.on('error', reject)
+function opened(client: MqttClient): Promise<undefined> {
+  return new Promise((resolve) => client.once('connect', () => resolve(undefined)))
+}
+
+/** Why the connection ended, in words, once it does. */
+export function closed(client: MqttClient): Promise<string> {
+  return new Promise((resolve) => {
+    // Stays, because an error that nobody listens for ends the process.
+    client.on('error', (error) => resolve(describeError(firstOf(error))))
+    client.once('disconnect', ({ reasonCode = 0 }) => resolve(`ended the connection: ${reasonName(reasonCode)}`))
+    client.once('close', () => resolve('closed the connection'))
   })
 }
 

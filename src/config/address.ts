@@ -1,6 +1,8 @@
 /** Addresses as people write them: `127.0.0.1:1883`, `[::1]:1883`, `tls://cloud.example:8883`. */
 
 export type HostAndPort = { readonly host: string; readonly port: number }
+/** A socket in the file system. */
+export type SocketPath = { readonly path: string }
 export type Address = HostAndPort & { readonly scheme: 'tls' | 'tcp' }
 
 /** @returns undefined when `text` is no host and port 0 to 65 535; brackets of an IPv6 host are taken off */
@@ -20,12 +22,30 @@ export function parseAddress(text: string): Address | undefined {
   return { scheme: match?.[1] as Address['scheme'], ...rest }
 }
 
+/** Longest name of a socket that the system takes. */
+const socketPathBytesMax = 107
+
+/** Where a listener is: host and port, or `unix:` before a path. @returns undefined when `text` is neither */
+export function parseBind(text: string): HostAndPort | SocketPath | undefined {
+  const path = /^unix:([^\0]+)$/.exec(text)?.[1]
+  if (path === undefined) return parseHostAndPort(text)
+  return Buffer.byteLength(path) > socketPathBytesMax ? undefined : { path }
+}
+
+export function formatBind(bind: HostAndPort | SocketPath): string {
+  return 'path' in bind ? `unix:${bind.path}` : formatHostAndPort(bind)
+}
+
 /** The host and port as one word again. */
 export function formatHostAndPort({ host, port }: HostAndPort): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
 /** Only programs of this machine reach it. */
+export function isLocal(bind: HostAndPort | SocketPath): boolean {
+  return 'path' in bind || isLoopback(bind.host)
+}
+
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
 }

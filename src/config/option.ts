@@ -7,7 +7,7 @@
  */
 import { z } from 'zod'
 import { must } from '../lib/assert.ts'
-import { parseAddress, parseHostAndPort } from './address.ts'
+import { parseAddress, parseBind } from './address.ts'
 
 export type Profile = 'edge' | 'cloud'
 
@@ -66,12 +66,12 @@ export function path() {
   return text('a path')
 }
 
-export function hostAndPort() {
+export function bind() {
   return z
     .string()
-    .refine((value) => parseHostAndPort(value) !== undefined)
-    .transform((value) => must(parseHostAndPort(value), 'checked host and port'))
-    .register(notes, { expected: 'host:port, such as 127.0.0.1:1883 or [::1]:1883' })
+    .refine((value) => parseBind(value) !== undefined)
+    .transform((value) => must(parseBind(value), 'checked bind'))
+    .register(notes, { expected: 'host:port, such as 127.0.0.1:1883 or [::1]:1883, or unix:path' })
 }
 
 export function address() {

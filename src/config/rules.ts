@@ -4,9 +4,17 @@
  */
 import { accessSync, constants } from 'node:fs'
 import { Failure } from '../lib/errors.ts'
-import { formatHostAndPort, isLoopback } from './address.ts'
+import { formatBind, isLocal } from './address.ts'
 import { formatSetting, type Path, type SourceOf, unusableSetting } from './complaint.ts'
-import { clientCertificate, type Parsed, type ParsedBridge, type ParsedListener, serialName } from './settings.ts'
+import {
+  clientCertificate,
+  hasTls,
+  hasWebSocket,
+  type Parsed,
+  type ParsedBridge,
+  type ParsedListener,
+  serialName,
+} from './settings.ts'
 
 const tlsKeys = ['certificate', 'private_key', 'ca'] as const
 
@@ -31,17 +39,23 @@ export function brokenRules(parsed: Parsed, sourceOf: SourceOf, locate: (file: s
   const checkListener = (listener: ParsedListener, path: Path) => {
     const { type, bind, certificate, private_key, ca, mountpoint } = listener
     const requiresIdentity = clientCertificate(listener) === 'required'
-    if (type === 'tcp') {
+    if ('path' in bind && type !== 'tcp') {
+      complain([...path, 'bind'], formatBind(bind), `host:port, as type is "${type}"`)
+    }
+    if (listener.path !== undefined && !hasWebSocket(listener)) {
+      complain([...path, 'path'], listener.path, `none, as type is "${type}"`)
+    }
+    if (!hasTls(listener)) {
       for (const key of tlsKeys) {
-        if (listener[key] !== undefined) complain([...path, key], listener[key], 'none, as type is "tcp"')
+        if (listener[key] !== undefined) complain([...path, key], listener[key], `none, as type is "${type}"`)
       }
-      if (requiresIdentity) complain([...path, 'client_certificate'], 'required', '"none", as type is "tcp"')
+      if (requiresIdentity) complain([...path, 'client_certificate'], 'required', `"none", as type is "${type}"`)
     } else if (certificate === 'auto') {
       if (private_key !== undefined) complain([...path, 'private_key'], private_key, 'none beside certificate = "auto"')
       if (ca !== undefined) complain([...path, 'ca'], ca, 'none beside certificate = "auto"')
     } else {
       if (certificate === undefined)
-        complain([...path, 'certificate'], undefined, 'a path, or "auto", as type is "tls"')
+        complain([...path, 'certificate'], undefined, `a path, or "auto", as type is "${type}"`)
       if (private_key === undefined) complain([...path, 'private_key'], undefined, 'a path beside certificate')
       if (requiresIdentity && ca === undefined) complain([...path, 'ca'], undefined, 'the CA of client certificates')
       checkFiles(listener, path)
@@ -49,9 +63,9 @@ export function brokenRules(parsed: Parsed, sourceOf: SourceOf, locate: (file: s
     if (mountpoint?.includes('{identity}') === true && !requiresIdentity) {
       complain([...path, 'mountpoint'], mountpoint, 'no {identity} without client_certificate = "required"')
     }
-    if (!isLoopback(bind.host) && !requiresIdentity && listener.allow_anonymous !== true) {
+    if (!isLocal(bind) && !requiresIdentity && listener.allow_anonymous !== true) {
       const setting = [...path, 'bind']
-      const detail = `${sourceOf(setting)}: ${formatSetting(setting, formatHostAndPort(bind))}`
+      const detail = `${sourceOf(setting)}: ${formatSetting(setting, formatBind(bind))}`
       failures.push(new Failure('ERR_LISTENER_OPEN', detail))
     }
   }

@@ -5,7 +5,7 @@
 import { hostname } from 'node:os'
 import { basename, dirname, resolve } from 'node:path'
 import type { z } from 'zod'
-import { type Address, type HostAndPort, isLoopback } from './address.ts'
+import { type Address, type HostAndPort, isLocal, type SocketPath } from './address.ts'
 import { type CamelCased, camelCased } from './camel-case.ts'
 import type { SettingsSchema } from './schema.ts'
 
@@ -27,9 +27,13 @@ export interface Settings extends Plain {
 }
 
 export interface ListenerSettings {
-  readonly bind: HostAndPort
-  /** undefined = plain TCP */
+  readonly type: ParsedListener['type']
+  /** The name of a socket is absolute. */
+  readonly bind: HostAndPort | SocketPath
+  /** undefined = without TLS */
   readonly tls: ListenerTls | undefined
+  /** Path of the URL; undefined = without WebSocket */
+  readonly webSocketPath: string | undefined
   readonly allowAnonymous: boolean
   /** May hold `{identity}`. */
   readonly mountpoint: string | undefined
@@ -100,17 +104,27 @@ export function serialName(serial: Parsed['serial'][number]): string {
 
 /** With TLS a client shows a certificate unless told otherwise; without it there is none. */
 export function clientCertificate(listener: ParsedListener): 'required' | 'none' {
-  return listener.client_certificate ?? (listener.type === 'tls' ? 'required' : 'none')
+  return listener.client_certificate ?? (hasTls(listener) ? 'required' : 'none')
+}
+
+export function hasTls({ type }: ParsedListener): boolean {
+  return type === 'tls' || type === 'wss'
+}
+
+export function hasWebSocket({ type }: ParsedListener): boolean {
+  return type === 'ws' || type === 'wss'
 }
 
 function toListener(listener: ParsedListener, locate: (file: string) => string): ListenerSettings {
+  const { type, bind } = listener
   return {
-    bind: listener.bind,
-    tls:
-      listener.type === 'tls'
-        ? { files: toTlsFiles(listener, locate), clientCertificate: clientCertificate(listener) }
-        : undefined,
-    allowAnonymous: listener.allow_anonymous ?? isLoopback(listener.bind.host),
+    type,
+    bind: 'path' in bind ? { path: resolve(bind.path) } : bind,
+    tls: hasTls(listener)
+      ? { files: toTlsFiles(listener, locate), clientCertificate: clientCertificate(listener) }
+      : undefined,
+    webSocketPath: hasWebSocket(listener) ? (listener.path ?? '/mqtt') : undefined,
+    allowAnonymous: listener.allow_anonymous ?? isLocal(bind),
     mountpoint: listener.mountpoint,
     gateways: listener.gateways,
   }

@@ -19,6 +19,7 @@ export function brokerSettings({ mqtt, store }: Settings): BrokerSettings {
     keepAliveSecondsMax: mqtt.keepAliveSecondsMax,
     topicLevelsMax: mqtt.topicLevelsMax,
     topicAliasMaximum: mqtt.topicAliasMaximum,
+    sharedSubscriptionStrategy: mqtt.sharedSubscriptionStrategy,
     retainedCountMax: mqtt.retainedCountMax,
     retainedBytesMax: mqtt.retainedBytesMax,
     backlogCountMax: store.backlogCountMax,

@@ -1,9 +1,12 @@
 /** The network listeners of a node, each from one `[[listener]]`. */
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import type { NetListener } from '../adapters/net/listener.ts'
+import type { Listener } from '../adapters/net/listener.ts'
+import type { OpenLink } from '../adapters/net/socket-link.ts'
 import { listenTcp } from '../adapters/net/tcp.ts'
-import { listenTls, type TlsFiles, type TlsListener } from '../adapters/net/tls.ts'
+import { listenTls, type TlsFiles } from '../adapters/net/tls.ts'
+import { listenUnix } from '../adapters/net/unix.ts'
+import { formatBind } from '../config/address.ts'
 import type { ListenerSettings, ListenerTls, Settings } from '../config/settings.ts'
 import type { Log } from '../ports/log.ts'
 import type { Acceptor, ListenerTraits } from '../ports/transport.ts'
@@ -12,7 +15,7 @@ import type { Acceptor, ListenerTraits } from '../ports/transport.ts'
 const firstGateway = 'gateway-1'
 
 export class Listeners {
-  readonly #open: NetListener[] = []
+  readonly #open: Listener[] = []
   readonly #reloads: (() => void)[] = []
 
   /** Opens all or none. Rejects with a Failure. */
@@ -20,16 +23,12 @@ export class Listeners {
     const listeners = new Listeners()
     const netLog = log.child({ part: 'net' })
     try {
-      for (const listener of settings.listeners) await listeners.#add(listener, settings.dataDir, acceptor, netLog)
+      for (const listener of settings.listeners) await listeners.#add(listener, settings, acceptor, netLog)
     } catch (error) {
       await listeners.close()
       throw error
     }
     return listeners
-  }
-
-  get addresses(): readonly NetListener['address'][] {
-    return this.#open.map((listener) => listener.address)
   }
 
   /** New handshakes use what the certificate files hold now. @throws Failure ERR_CERTIFICATE */
@@ -41,28 +40,43 @@ export class Listeners {
     await Promise.all(this.#open.map((listener) => listener.close()))
   }
 
-  async #add(listener: ListenerSettings, dataDir: string, acceptor: Acceptor, log: Log): Promise<void> {
+  async #add(listener: ListenerSettings, settings: Settings, acceptor: Acceptor, log: Log): Promise<void> {
     const { bind, tls } = listener
     const traits = traitsOf(listener)
-    if (tls === undefined) {
-      this.#open.push(await listenTcp({ bind }, acceptor, traits, log))
+    if ('path' in bind) {
+      this.#open.push(await listenUnix(bind, acceptor, traits, log))
       return
     }
-    const files = await tlsFiles(tls, dataDir, log)
-    const opened: TlsListener = await listenTls({ bind, files }, acceptor, traits, log)
+    const openLink = await webSocketLinks(listener, settings)
+    if (tls === undefined) {
+      this.#open.push(await listenTcp({ bind, openLink }, acceptor, traits, log))
+      return
+    }
+    const files = await tlsFiles(tls, settings.dataDir, log)
+    const opened = await listenTls({ bind, files, openLink }, acceptor, traits, log)
     this.#open.push(opened)
     this.#reloads.push(() => opened.reload(files))
   }
 }
 
-function traitsOf({ bind, tls, mountpoint, allowAnonymous, gateways }: ListenerSettings): ListenerTraits {
+function traitsOf({ type, bind, tls, mountpoint, allowAnonymous, gateways }: ListenerSettings): ListenerTraits {
   return {
-    name: `${tls === undefined ? 'tcp' : 'tls'} ${bind.host}:${bind.port}`,
+    name: `${type} ${formatBind(bind)}`,
     mountpoint,
     requireIdentity: tls?.clientCertificate === 'required',
     allowAnonymous,
     acceptsGateways: gateways,
   }
+}
+
+/** Loaded where it is used: a gateway without browsers does not pay for it. */
+async function webSocketLinks(
+  { webSocketPath: path }: ListenerSettings,
+  { mqtt }: Settings,
+): Promise<OpenLink | undefined> {
+  if (path === undefined) return undefined
+  const { webSocketLinks } = await import('../adapters/net/web-socket.ts')
+  return webSocketLinks({ path, packetBytesMax: mqtt.packetBytesMax })
 }
 
 async function tlsFiles(tls: ListenerTls, dataDir: string, log: Log): Promise<TlsFiles> {

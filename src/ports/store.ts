@@ -129,7 +129,10 @@ export interface SessionRecord {
   readonly cursor: Seq
   /** Every message up to here was sent at least once; those after `cursor` that are not in `outbound` are done with. */
   readonly sentSeq: Seq
-  /** Messages sent and not yet acknowledged, by packet id. */
+  /**
+   * Messages sent and not yet done with. A released one may be done with already; when a packet id stands here twice,
+   * the message with the lower seq is.
+   */
   readonly outbound: readonly OutboundRecord[]
   readonly will: WillRecord | undefined
 }
@@ -147,6 +150,7 @@ export interface SubscriptionRecord {
 
 export interface OutboundRecord {
   readonly packetId: number
+  /** 0 for a message that is not in the log. */
   readonly seq: Seq
   /** The QoS it was sent with. */
   readonly qos: 1 | 2
@@ -167,11 +171,15 @@ export interface WillRecord {
  * - a saved record loads as it was saved.
  * - the last save of a client id wins; a save with a lower epoch than the stored one changes nothing.
  * - `saveCursor` moves the cursor of a stored record and nothing else; of an unknown client it does nothing.
+ * - `saveOutbound` adds to `outbound` of a stored record, or replaces what has the same seq and packet id; of an
+ *   unknown client it does nothing.
+ * - messages in `outbound` that the cursor has passed do not load.
  * - a removed session does not load.
  */
 export interface SessionStore {
   save(record: SessionRecord): void
   saveCursor(clientId: string, cursor: Seq): void
+  saveOutbound(clientId: string, outbound: OutboundRecord): void
   remove(clientId: string): void
 }
 

@@ -269,7 +269,6 @@ t.test(
       receiveMaximum: 20,
       maximumPacketSize: 65_536,
       topicAliasMaximum: 4,
-      sharedSubscriptionAvailable: 0,
     })
   },
 )

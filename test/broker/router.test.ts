@@ -6,6 +6,8 @@ import { Subscription } from '../../src/broker/subscription.ts'
 import type { SubscriptionRecord } from '../../src/ports/store.ts'
 import { topicMatches } from '../../src/protocol/topic.ts'
 
+const noneShared = { add() {}, remove() {} }
+
 function session(clientId: string): Session {
   return new Session({
     clientId,
@@ -42,7 +44,7 @@ t.test('the router finds what matching every filter by itself finds, through any
   const step = fc.record({ isAdd: fc.boolean(), owner: fc.nat(3), filter: filters, topic: topics })
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-      const router = new Router()
+      const router = new Router(noneShared)
       const owners = ['p', 'q', 'r', 's'].map(session)
       const present = new Map<string, Subscription>()
       for (const { isAdd, owner, filter, topic } of steps) {
@@ -72,7 +74,7 @@ t.test('the router finds what matching every filter by itself finds, through any
 })
 
 t.test('wildcards do not match topics that begin with $ [MQTT-4.7.2-1]', async (t) => {
-  const router = new Router()
+  const router = new Router(noneShared)
   const owner = session('c')
   router.add(subscription(owner, '#'))
   router.add(subscription(owner, '+/uptime'))
@@ -82,7 +84,7 @@ t.test('wildcards do not match topics that begin with $ [MQTT-4.7.2-1]', async (
 })
 
 t.test('overlapping subscriptions make one recipient at the highest QoS of them [MQTT-3.3.4-2]', async (t) => {
-  const router = new Router()
+  const router = new Router(noneShared)
   const owner = session('c')
   router.add(subscription(owner, 'a/b', { qos: 0, noLocal: true }))
   router.add(subscription(owner, 'a/+', { qos: 2, retainAsPublished: true }))
@@ -95,7 +97,7 @@ t.test('overlapping subscriptions make one recipient at the highest QoS of them 
 })
 
 t.test('the single copy carries every subscription identifier [MQTT-3.3.4-3]', async (t) => {
-  const router = new Router()
+  const router = new Router(noneShared)
   const owner = session('c')
   router.add(subscription(owner, 'a', { subscriptionIdentifier: 7 }))
   router.add(subscription(owner, '#', { subscriptionIdentifier: 9 }))
@@ -103,7 +105,7 @@ t.test('the single copy carries every subscription identifier [MQTT-3.3.4-3]', a
 })
 
 t.test('a change to a literal filter leaves the cached routes of other topics alone', async (t) => {
-  const router = new Router()
+  const router = new Router(noneShared)
   router.add(subscription(session('c'), 'kept'))
   const before = router.match('kept')
   router.add(subscription(session('d'), 'other'))
@@ -113,7 +115,7 @@ t.test('a change to a literal filter leaves the cached routes of other topics al
 })
 
 t.test('the cache of routes is bounded', async (t) => {
-  const router = new Router()
+  const router = new Router(noneShared)
   router.add(subscription(session('c'), '#'))
   for (let i = 0; i < 40_000; i++) router.match(`topic/${i}`)
   t.equal(router.match('topic/0').length, 1, 'a topic that fell out is looked up again')

@@ -52,6 +52,22 @@ t.test('messages pass from pub to sub in both versions', async (t) => {
   }
 })
 
+t.test('what the broker does not take is one line, exit 1', async (t) => {
+  const { port } = await startEdge(t, t.testdir({}))
+  const broker = ['-h', '127.0.0.1', '-p', port]
+  const refused = [
+    ['pub', '-t', '$SYS/x', '-q', '1'],
+    ['pub', '-t', 'a/#', '-q', '1'],
+    ['sub', '-t', 'a/#/b'],
+    ['pub', '-t', 'a', '--cafile', 'package.json'],
+  ]
+  for (const [command = '', ...args] of refused) {
+    const { code, stderr } = await runCommand([command, ...broker, ...args])
+    t.equal(code, 1, args.join(' '))
+    t.match(stderr, /^tidegate: .*127\.0\.0\.1:\d+: \S.*\n$/)
+  }
+})
+
 t.test('SIGTERM ends it with 0', async (t) => {
   const { edge } = await startEdge(t, t.testdir({}))
   edge.kill('SIGTERM')

@@ -1,5 +1,13 @@
 import t from 'tap'
-import { formatHostAndPort, isLoopback, parseAddress, parseHostAndPort } from '../../src/config/address.ts'
+import {
+  formatBind,
+  formatHostAndPort,
+  isLocal,
+  isLoopback,
+  parseAddress,
+  parseBind,
+  parseHostAndPort,
+} from '../../src/config/address.ts'
 
 t.test('host and port are read as people write them', (t) => {
   t.strictSame(parseHostAndPort('127.0.0.1:1883'), { host: '127.0.0.1', port: 1883 })
@@ -15,6 +23,20 @@ t.test('host and port read back as they are written', (t) => {
   for (const text of ['127.0.0.1:1883', '[2001:db8::1]:8883', 'h:1']) {
     const parsed = parseHostAndPort(text)
     t.equal(parsed && formatHostAndPort(parsed), text)
+  }
+  t.end()
+})
+
+t.test('a listener is at host and port or at a path', (t) => {
+  t.strictSame(parseBind('[::1]:1883'), { host: '::1', port: 1883 })
+  t.strictSame(parseBind('unix:/run/a b.sock'), { path: '/run/a b.sock' })
+  for (const text of ['unix:', 'unix', '/run/x.sock', 'unix:a\0b', `unix:${'x'.repeat(108)}`]) {
+    t.equal(parseBind(text), undefined, text)
+  }
+  for (const text of ['127.0.0.1:1', `unix:${'x'.repeat(107)}`]) {
+    const parsed = parseBind(text)
+    t.equal(parsed && formatBind(parsed), text)
+    t.ok(parsed && isLocal(parsed))
   }
   t.end()
 })

@@ -118,11 +118,11 @@ t.test('a setting that is not usable is one line with file, key, value and cure'
     ],
     [
       '[[listener]]\ntype = "tcp"\nbind = "1883"',
-      `x.toml: listener.0.bind = "1883": expected host:port, such as 127.0.0.1:1883 or [::1]:1883${see}`,
+      `x.toml: listener.0.bind = "1883": expected host:port, such as 127.0.0.1:1883 or [::1]:1883, or unix:path${see}`,
     ],
     [
       '[[listener]]\ntype = "tcp"\nbind = "h:70000"',
-      `x.toml: listener.0.bind = "h:70000": expected host:port, such as 127.0.0.1:1883 or [::1]:1883${see}`,
+      `x.toml: listener.0.bind = "h:70000": expected host:port, such as 127.0.0.1:1883 or [::1]:1883, or unix:path${see}`,
     ],
     ['mqtt.inflght_max = 64', 'x.toml: unknown setting mqtt.inflght_max; did you mean inflight_max?'],
     ['lisener = []', 'x.toml: unknown setting lisener; did you mean listener?'],
@@ -185,6 +185,28 @@ t.test('a listener that other machines reach lets nobody in who was not asked', 
   t.end()
 })
 
+t.test('a listener is plain or TLS, with or without WebSocket, or a socket in the file system', (t) => {
+  const toml = `
+    [[listener]]
+    type = "ws"
+    bind = "127.0.0.1:8083"
+    [[listener]]
+    type = "wss"
+    bind = "0.0.0.0:8084"
+    path = "/"
+    certificate = "auto"
+    [[listener]]
+    type = "tcp"
+    bind = "unix:run/tidegate.sock"`
+  t.match(settingsOf(load(t, toml)).listeners, [
+    { type: 'ws', tls: undefined, webSocketPath: '/mqtt', allowAnonymous: true },
+    { type: 'wss', tls: { files: 'auto', clientCertificate: 'required' }, webSocketPath: '/', allowAnonymous: false },
+    { type: 'tcp', bind: { path: resolve('run/tidegate.sock') }, webSocketPath: undefined, allowAnonymous: true },
+  ])
+  t.match(linesOf(load(t, '[[listener]]\ntype = "ws"\nbind = "0.0.0.0:8083"')), [/ERR_LISTENER_OPEN/])
+  t.end()
+})
+
 t.test('settings that contradict each other are refused', (t) => {
   const tls = '[[listener]]\ntype = "tls"\nbind = "127.0.0.1:0"\n'
   const tcp = '[[listener]]\ntype = "tcp"\nbind = "127.0.0.1:0"\n'
@@ -202,6 +224,10 @@ t.test('settings that contradict each other are refused', (t) => {
       /listener.0.certificate = "nowhere.crt": no such file \(ERR_CERTIFICATE\)/,
     ],
     [`${tcp}certificate = "auto"`, /certificate = "auto": expected none, as type is "tcp"/],
+    [`${tcp}path = "/mqtt"`, /path = "\/mqtt": expected none, as type is "tcp"/],
+    ['[[listener]]\ntype = "ws"\nbind = "unix:x"', /bind = "unix:x": expected host:port, as type is "ws"/],
+    ['[[listener]]\ntype = "ws"\nbind = "127.0.0.1:0"\nca = "."', /ca = ".": expected none, as type is "ws"/],
+    ['[[listener]]\ntype = "wss"\nbind = "127.0.0.1:0"', /certificate is missing: expected .* as type is "wss"/],
     [`${tcp}client_certificate = "required"`, /client_certificate = "required": expected "none"/],
     [`${tcp}mountpoint = "g/{identity}/"`, /mountpoint = "g\/{identity}\/": expected no {identity} without/],
     [`${up}certificate = "."`, /bridge.0.private_key is missing: expected certificate and private_key together/],

@@ -101,11 +101,66 @@ export function recordContract(t: Test, makeStore: MakeStore): void {
     },
   )
 
+  t.test(
+    '`saveOutbound` adds to `outbound` of a stored record, or replaces what has the same seq and packet id; of an unknown client it does nothing',
+    async (t) => {
+      const harness = await makeStore(t)
+      let run = await StoreRun.start(harness.open())
+      const sent = (seq: number, packetId: number) => ({ packetId, seq, qos: 2, isReleased: false }) as const
+      const released = (seq: number, packetId: number) => ({ packetId, seq, qos: 2, isReleased: true }) as const
+      const record = sessionRecord('a', { cursor: 3, epoch: 2, outbound: [sent(4, 1), sent(5, 2)] })
+      run.store.sessions.saveOutbound('a', sent(9, 9))
+      run.store.sessions.save(record)
+      run.store.sessions.saveOutbound('a', released(5, 2))
+      run.store.sessions.saveOutbound('a', sent(6, 3))
+      run.store.sessions.saveOutbound('nobody', sent(4, 1))
+      await run.settle()
+      run.store.sessions.saveOutbound('a', released(6, 3))
+      run.store.sessions.saveOutbound('a', sent(7, 3))
+      run.store.sessions.saveOutbound('a', sent(0, 4))
+      run.store.sessions.saveOutbound('a', sent(0, 5))
+      run.store.sessions.save({ ...record, epoch: 1 })
+      await run.settle()
+      run = await StoreRun.start(harness.crash(run.store))
+      t.strictSame([...run.sessions.keys()], ['a'])
+      t.strictSame(
+        run.sessions.get('a')?.outbound.toSorted((one, other) => one.seq - other.seq || one.packetId - other.packetId),
+        [sent(0, 4), sent(0, 5), sent(4, 1), released(5, 2), released(6, 3), sent(7, 3)],
+      )
+      run.store.sessions.saveOutbound('a', sent(8, 6))
+      run.store.sessions.save(record)
+      run.store.sessions.saveOutbound('a', released(4, 1))
+      await run.settle()
+      run = await StoreRun.start(harness.crash(run.store))
+      t.strictSame(run.sessions.get('a')?.outbound, [released(4, 1), sent(5, 2)], 'a save says it all anew')
+      await run.store.close()
+    },
+  )
+
+  t.test('messages in `outbound` that the cursor has passed do not load', async (t) => {
+    const harness = await makeStore(t)
+    let run = await StoreRun.start(harness.open())
+    const sent = (seq: number) => ({ packetId: seq + 1, seq, qos: 2, isReleased: false }) as const
+    run.store.sessions.save(sessionRecord('a', { cursor: 1, outbound: [sent(2), sent(4)] }))
+    for (const seq of [0, 3, 5]) run.store.sessions.saveOutbound('a', sent(seq))
+    run.store.sessions.saveCursor('a', 3)
+    run.store.sessions.save(sessionRecord('b'))
+    run.store.sessions.saveOutbound('b', sent(1))
+    await run.settle()
+    run.store.sessions.saveCursor('a', 4)
+    await run.settle()
+    run = await StoreRun.start(harness.crash(run.store))
+    t.strictSame(run.sessions.get('a')?.outbound, [sent(0), sent(5)])
+    t.strictSame(run.sessions.get('b')?.outbound, [sent(1)])
+    await run.store.close()
+  })
+
   t.test('a removed session does not load', async (t) => {
     const harness = await makeStore(t)
     let run = await StoreRun.start(harness.open())
     for (const clientId of ['gone at once', 'gone later', 'back', 'stays']) {
       run.store.sessions.save(sessionRecord(clientId, { epoch: 5 }))
+      run.store.sessions.saveOutbound(clientId, { packetId: 1, seq: 2, qos: 2, isReleased: false })
     }
     run.store.sessions.remove('gone at once')
     run.store.sessions.saveCursor('gone at once', 3)
@@ -117,6 +172,7 @@ export function recordContract(t: Test, makeStore: MakeStore): void {
     run = await StoreRun.start(harness.crash(run.store))
     t.strictSame([...run.sessions.keys()].sort(), ['back', 'stays'])
     t.equal(run.sessions.get('back')?.epoch, 1)
+    t.strictSame(run.sessions.get('back')?.outbound, [])
     await run.store.close()
   })
 

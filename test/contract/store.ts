@@ -51,6 +51,7 @@ function commitContract(t: Test, makeStore: MakeStore): void {
     const { sessions, inbox, retained } = run.store
     const writes = [
       () => sessions.saveCursor('nobody', 7),
+      () => sessions.saveOutbound('nobody', { packetId: 1, seq: 1, qos: 2, isReleased: false }),
       () => sessions.remove('nobody'),
       () => inbox.release('nobody', 1),
       () => inbox.clear('nobody'),

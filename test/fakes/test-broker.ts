@@ -42,6 +42,7 @@ export const testSettings: BrokerSettings = {
   keepAliveSecondsMax: 0,
   topicLevelsMax: 16,
   topicAliasMaximum: 4,
+  sharedSubscriptionStrategy: 'round_robin',
   retainedCountMax: 100,
   retainedBytesMax: 10_000,
   backlogCountMax: 100_000,

@@ -2,13 +2,17 @@
  * The Log port on pino. Logs go to stderr, so that stdout stays for what a command answers: JSON lines for programs,
  * one readable line for a person at a terminal. Nothing is buffered and no worker thread is involved.
  */
+import { createRequire } from 'node:module'
 import { isatty } from 'node:tty'
-import { type LoggerOptions, pino, stdSerializers, stdTimeFunctions } from 'pino'
+import type { LoggerOptions } from 'pino'
 import { Failure } from '../../lib/errors.ts'
 import type { RootLog } from '../../ports/log.ts'
 import { humanLine } from './human-line.ts'
 import { LineSink } from './line-sink.ts'
 import { redactedPaths } from './redact.ts'
+
+// Loaded as the CommonJS module that it is: importing it would cost megabytes for finding out its exports.
+const { pino, stdSerializers, stdTimeFunctions } = createRequire(import.meta.url)('pino') as typeof import('pino')
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 

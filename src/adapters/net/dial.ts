@@ -12,7 +12,7 @@ import type { Dial, Dialer, DialOutcome } from '../../ports/transport.ts'
 import { type Address, formatAddress } from './address.ts'
 import { type CertificateFiles, readSecureOptions } from './certificate-files.ts'
 import { describeError } from './network-error.ts'
-import { openLink } from './socket-link.ts'
+import { openLink, remoteOf } from './socket-link.ts'
 
 export interface TcpDialSettings {
   readonly address: Address
@@ -102,7 +102,8 @@ class Attempt implements Dial {
 
   #open(): void {
     const socket = this.#socket as Socket
-    this.#settle(() => openLink(socket, undefined, (link) => this.#outcome.onConnected(link)))
+    const peer = { remote: remoteOf(socket), identity: undefined }
+    this.#settle(() => openLink(socket, peer, (link) => this.#outcome.onConnected(link)))
   }
 
   #fail(reason: string, cause?: Error): void {

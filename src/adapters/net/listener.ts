@@ -1,22 +1,25 @@
 /**
- * What TCP and TLS listeners share: opening the address, counting links, refusing new ones at the end. Closing a
- * listener frees its address at once and leaves the links that are open to their owners.
+ * What all listeners share: opening the address, counting links, refusing new ones at the end. Closing a listener
+ * frees its address at once and leaves the links that are open to their owners.
  */
-import type { AddressInfo, Server, Socket } from 'node:net'
+import type { AddressInfo, ListenOptions, Server, Socket } from 'node:net'
 import { Failure } from '../../lib/errors.ts'
 import type { Log } from '../../ports/log.ts'
 import type { Acceptor, ListenerTraits } from '../../ports/transport.ts'
 import { type Address, formatAddress } from './address.ts'
 import { describeError } from './network-error.ts'
 import { RefusalLog } from './refusal-log.ts'
-import { openLink } from './socket-link.ts'
+import { type OpenLink, openLink, type Peer } from './socket-link.ts'
 
-export interface NetListener {
-  /** What it listens on: the port is the real one also when 0 was asked for. */
-  readonly address: Address
+export interface Listener {
   readonly linkCount: number
   /** Accepts nobody from now on. Links that are open stay open. */
   close(): Promise<void>
+}
+
+export interface NetListener extends Listener {
+  /** What it listens on: the port is the real one also when 0 was asked for. */
+  readonly address: Address
 }
 
 export class SocketListener implements NetListener {
@@ -25,14 +28,19 @@ export class SocketListener implements NetListener {
   readonly #acceptor: Acceptor
   readonly #traits: ListenerTraits
   readonly #log: Log
+  readonly #openLink: OpenLink
+  /** Sockets that are no links yet. */
+  readonly #opening = new Set<Socket>()
   #address: Address = { host: '', port: 0 }
   #linkCount = 0
 
-  constructor(server: Server, acceptor: Acceptor, traits: ListenerTraits, log: Log) {
+  /** @param open makes links of sockets; undefined = the socket carries MQTT and nothing else */
+  constructor(server: Server, acceptor: Acceptor, traits: ListenerTraits, log: Log, open: OpenLink = openLink) {
     this.#server = server
     this.#acceptor = acceptor
     this.#traits = traits
     this.#log = log
+    this.#openLink = open
     this.refusals = new RefusalLog(log, traits.name)
   }
 
@@ -46,34 +54,61 @@ export class SocketListener implements NetListener {
 
   /** Rejects with ERR_LISTEN. */
   async open(bind: Address): Promise<void> {
-    const server = this.#server
-    await new Promise<void>((resolve, reject) => {
-      server.on('error', (error) => {
-        if (server.listening) this.refusals.add('unknown', describeError(error))
-        else reject(listenFailure(bind, error))
-      })
-      server.listen({ host: bind.host, port: bind.port, backlog: 1024 }, resolve)
-    })
-    const { address, port } = server.address() as AddressInfo
+    await this.listen({ host: bind.host, port: bind.port }, formatAddress(bind))
+    const { address, port } = this.#server.address() as AddressInfo
     this.#address = { host: address, port }
-    this.#log.info({ name: this.#traits.name, bind: formatAddress(this.#address) }, 'listener open')
+    this.opened(formatAddress(this.#address))
   }
 
-  accept(socket: Socket, identity: string | undefined): void {
+  /** The same for what is no network address. @param bind how the settings name it */
+  async listen(options: ListenOptions, bind: string): Promise<void> {
+    const server = this.#server
+    await new Promise<void>((resolve, reject) => {
+      const onError = (error: NodeJS.ErrnoException) => {
+        server.off('listening', resolve)
+        reject(listenFailure(bind, error))
+      }
+      server.once('error', onError)
+      server.listen({ ...options, backlog: 1024 }, () => {
+        server.off('error', onError)
+        resolve()
+      })
+    })
+    server.on('error', (error) => this.refusals.add('unknown', describeError(error)))
+  }
+
+  opened(bind: string): void {
+    this.#log.info({ name: this.#traits.name, bind }, 'listener open')
+  }
+
+  accept(socket: Socket, peer: Peer): void {
     this.#linkCount++
-    socket.once('close', () => this.#linkCount--)
-    openLink(socket, identity, (link) => this.#acceptor.accept(link, this.#traits))
+    this.#opening.add(socket)
+    socket.once('close', () => {
+      this.#linkCount--
+      this.#opening.delete(socket)
+    })
+    this.#openLink(
+      socket,
+      peer,
+      (link) => {
+        this.#opening.delete(socket)
+        return this.#acceptor.accept(link, this.#traits)
+      },
+      (reason) => this.refusals.add(peer.remote, reason),
+    )
   }
 
   async close(): Promise<void> {
     // The callback of close() waits for the last link, but the address is free as soon as it returns.
     if (this.#server.listening) this.#server.close()
+    for (const socket of this.#opening) socket.destroy()
     this.#log.info({ name: this.#traits.name }, 'listener closed')
   }
 }
 
-function listenFailure(bind: Address, error: NodeJS.ErrnoException): Failure {
-  return new Failure('ERR_LISTEN', `bind = "${formatAddress(bind)}" ${bindFault(error)}`, error)
+export function listenFailure(bind: string, error: NodeJS.ErrnoException): Failure {
+  return new Failure('ERR_LISTEN', `bind = "${bind}" ${bindFault(error)}`, error)
 }
 
 function bindFault(error: NodeJS.ErrnoException): string {

@@ -12,15 +12,36 @@ import type { Link, LinkOwner } from '../../ports/transport.ts'
 import { formatAddress } from './address.ts'
 import { describeError } from './network-error.ts'
 
-const lingerMs = 2000
+/** For a peer that does not finish what was ended. */
+export const lingerMs = 2000
 
 /** Silence after which the system asks whether the peer is there: it finds peers that vanished behind a NAT. */
 const keepAliveProbeMs = 60_000
 
-/** Makes `socket` a link and hands it to `accept`, whose answer owns it from then on. */
-export function openLink(socket: Socket, identity: string | undefined, accept: (link: Link) => LinkOwner): void {
-  const link = new SocketLink(socket, identity)
+/** Who is at the other end, as the fields of `Link`. */
+export type Peer = Pick<Link, 'remote' | 'identity'>
+
+/**
+ * Makes `socket`, which is open, a link and hands it to `accept`, whose answer owns it from then on. Where that takes
+ * a while it may end in `refuse` and the end of the socket instead.
+ */
+export type OpenLink = (
+  socket: Socket,
+  peer: Peer,
+  accept: (link: Link) => LinkOwner,
+  refuse: (reason: string) => void,
+) => void
+
+/** The socket carries MQTT and nothing else: it is a link at once. */
+export function openLink(socket: Socket, peer: Peer, accept: (link: Link) => LinkOwner): void {
+  const link = new SocketLink(socket, peer)
   link.bind(accept(link))
+}
+
+/** What a link wants of its socket: small packets leave at once, and a peer that vanished is noticed. */
+export function tuneSocket(socket: Socket): void {
+  socket.setNoDelay(true)
+  socket.setKeepAlive(true, keepAliveProbeMs)
 }
 
 /** `192.0.2.1:49152`; `unknown` when the peer left before it could be asked. */
@@ -40,12 +61,11 @@ class SocketLink implements Link {
   #isEnding = false
   #lingerTimer: NodeJS.Timeout | undefined
 
-  constructor(socket: Socket, identity: string | undefined) {
-    this.remote = remoteOf(socket)
+  constructor(socket: Socket, { remote, identity }: Peer) {
+    this.remote = remote
     this.identity = identity
     this.#socket = socket
-    socket.setNoDelay(true)
-    socket.setKeepAlive(true, keepAliveProbeMs)
+    tuneSocket(socket)
   }
 
   bind(owner: LinkOwner): void {

@@ -4,9 +4,12 @@ import type { Log } from '../../ports/log.ts'
 import type { Acceptor, ListenerTraits } from '../../ports/transport.ts'
 import type { Address } from './address.ts'
 import { type NetListener, SocketListener } from './listener.ts'
+import { type OpenLink, remoteOf } from './socket-link.ts'
 
 export interface TcpSettings {
   readonly bind: Address
+  /** undefined = MQTT without anything around it */
+  readonly openLink?: OpenLink | undefined
 }
 
 /** Rejects with the Failure ERR_LISTEN. */
@@ -17,8 +20,8 @@ export async function listenTcp(
   log: Log,
 ): Promise<NetListener> {
   const server = createServer()
-  const listener = new SocketListener(server, acceptor, traits, log)
-  server.on('connection', (socket) => listener.accept(socket, undefined))
+  const listener = new SocketListener(server, acceptor, traits, log, settings.openLink)
+  server.on('connection', (socket) => listener.accept(socket, { remote: remoteOf(socket), identity: undefined }))
   await listener.open(settings.bind)
   return listener
 }

@@ -11,11 +11,13 @@ import type { Address } from './address.ts'
 import { type CertificateFiles, readSecureOptions } from './certificate-files.ts'
 import { type NetListener, SocketListener } from './listener.ts'
 import { describeCode, describeError } from './network-error.ts'
-import { remoteOf } from './socket-link.ts'
+import { type OpenLink, remoteOf } from './socket-link.ts'
 
 export interface TlsSettings {
   readonly bind: Address
   readonly files: TlsFiles
+  /** undefined = MQTT without anything around it */
+  readonly openLink?: OpenLink | undefined
 }
 
 /** Paths of PEM files. */
@@ -45,7 +47,7 @@ export async function listenTls(
     rejectUnauthorized: requireIdentity,
     handshakeTimeout: handshakeTimeoutMs,
   })
-  const listener = new SocketListener(server, acceptor, traits, log)
+  const listener = new SocketListener(server, acceptor, traits, log, settings.openLink)
   /** Connections whose handshake is under way, and where they come from. Each ends in one of the two events below. */
   const handshakes = new Map<Socket, string>()
 
@@ -57,7 +59,7 @@ export async function listenTls(
       listener.refusals.add(remoteOf(socket), 'the client certificate has no common name')
       socket.destroy()
     } else {
-      listener.accept(socket, identity)
+      listener.accept(socket, { remote: remoteOf(socket), identity })
     }
   })
   server.on('tlsClientError', (error, socket) => {

@@ -8,6 +8,7 @@
  */
 import { execFile } from 'node:child_process'
 import { readSync, writeSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import type { SerialPort } from 'serialport'
 import { Failure } from '../../lib/errors.ts'
 import type { SerialDriver, SerialLine, SerialOwner, SerialSettings } from '../../ports/serial.ts'
@@ -69,7 +70,8 @@ class PortLine implements SerialLine {
     const { path, baudRate, resetOnOpen } = this.#settings
     let port: OpenPort
     try {
-      const { SerialPort } = await import('serialport')
+      // As the CommonJS module that it is: importing it would cost megabytes for finding out its exports.
+      const { SerialPort } = createRequire(import.meta.url)('serialport') as typeof import('serialport')
       port = await SerialPort.binding.open({ path, baudRate, lock: true, hupcl: resetOnOpen })
     } catch (error) {
       const isAskedFor = this.#state.at === 'closing'

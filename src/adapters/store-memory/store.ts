@@ -49,7 +49,8 @@ export class MemoryStore implements Store {
     this.sessions = {
       save: (record) => join(() => disk.saveSession(record)),
       saveCursor: (clientId, cursor) => join(() => disk.saveCursor(clientId, cursor)),
-      remove: (clientId) => join(() => disk.sessions.delete(clientId)),
+      saveOutbound: (clientId, outbound) => join(() => disk.saveOutbound(clientId, outbound)),
+      remove: (clientId) => join(() => disk.removeSession(clientId)),
     }
     this.inbox = {
       put: (clientId, packetId) => join(() => disk.putInbox(clientId, packetId)),
@@ -75,9 +76,9 @@ export class MemoryStore implements Store {
   }
 
   async load(loader: StoreLoader): Promise<void> {
-    const { epoch, sessions, inboxes, retained, marks } = this.#disk
+    const { epoch, inboxes, retained, marks } = this.#disk
     loader.onEpoch(must(epoch, 'epoch of the log'))
-    for (const record of sessions.values()) loader.onSession(record)
+    for (const record of this.#disk.loadSessions()) loader.onSession(record)
     for (const [clientId, packetIds] of inboxes) for (const packetId of packetIds) loader.onInbox(clientId, packetId)
     for (const publish of retained.values()) loader.onRetained(publish)
     for (const [key, mark] of marks) loader.onMark(key, mark)

@@ -2,7 +2,7 @@
  * The writes of one group commit while it collects them. Messages keep their order; of everything else only the last
  * write of a key counts, so that a commit never writes a row twice.
  */
-import type { Mark, Seq, SessionRecord, Ticket } from '../../ports/store.ts'
+import type { Mark, OutboundRecord, Seq, SessionRecord, Ticket } from '../../ports/store.ts'
 import type { Publish } from '../../protocol/packets/publish.ts'
 import type { Value } from './connection.ts'
 import { MessagePacker } from './packed-messages.ts'
@@ -24,6 +24,7 @@ export class Batch {
   /** undefined = removed. */
   readonly #sessions = new Map<string, SessionRecord | undefined>()
   readonly #cursors = new Map<string, Seq>()
+  readonly #outbound = new Map<string, OutboundRecord[]>()
   readonly #inboxes = new Map<string, InboxChanges>()
   /** undefined = cleared. */
   readonly #retained = new Map<string, Publish | undefined>()
@@ -52,15 +53,23 @@ export class Batch {
   saveSession(record: SessionRecord): void {
     this.#sessions.set(record.clientId, record)
     this.#cursors.delete(record.clientId)
+    this.#outbound.delete(record.clientId)
   }
 
   removeSession(clientId: string): void {
     this.#sessions.set(clientId, undefined)
     this.#cursors.delete(clientId)
+    this.#outbound.delete(clientId)
   }
 
   saveCursor(clientId: string, cursor: Seq): void {
     this.#cursors.set(clientId, cursor)
+  }
+
+  saveOutbound(clientId: string, outbound: OutboundRecord): void {
+    const added = this.#outbound.get(clientId)
+    if (added === undefined) this.#outbound.set(clientId, [outbound])
+    else added.push(outbound)
   }
 
   putInbox(clientId: string, packetId: number): void {
@@ -114,6 +123,11 @@ export class Batch {
       json(sessions.filter(([, record]) => record === undefined).map(([clientId]) => clientId)),
       json(sessions.flatMap(([, record]) => (record === undefined ? [] : [encodeSession(record)]))),
       json([...this.#cursors]),
+      json(
+        [...this.#outbound].flatMap(([clientId, added]) =>
+          added.map(({ seq, packetId, qos, isReleased }) => [clientId, seq, packetId, qos, isReleased ? 1 : 0]),
+        ),
+      ),
       json(inboxes.filter(([, { isCleared }]) => isCleared).map(([clientId]) => clientId)),
       json(inboxRows(false)),
       json(inboxRows(true)),

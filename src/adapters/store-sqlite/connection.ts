@@ -5,7 +5,11 @@
  *
  * Start and end are promises; the statements of the hot path answer through callbacks.
  */
-import sqlite3 from 'sqlite3'
+import { createRequire } from 'node:module'
+import type { Database, Statement as SqliteStatement } from 'sqlite3'
+
+// Loaded as the CommonJS module that it is: importing it would cost megabytes for finding out its exports.
+const sqlite3 = createRequire(import.meta.url)('sqlite3') as typeof import('sqlite3')
 
 export type Value = number | string | Buffer | null
 
@@ -22,10 +26,10 @@ export function isSqliteError(error: unknown): error is SqliteError {
 const busyTimeoutMs = 250
 
 export class Connection {
-  readonly #database: sqlite3.Database
-  readonly #statements: sqlite3.Statement[] = []
+  readonly #database: Database
+  readonly #statements: SqliteStatement[] = []
 
-  private constructor(database: sqlite3.Database) {
+  private constructor(database: Database) {
     this.#database = database
   }
 
@@ -79,9 +83,9 @@ export class Connection {
 
 /** A prepared statement. Runs that overlap take place one after the other. */
 export class Statement<Row> {
-  readonly #statement: sqlite3.Statement
+  readonly #statement: SqliteStatement
 
-  constructor(statement: sqlite3.Statement) {
+  constructor(statement: SqliteStatement) {
     this.#statement = statement
   }
 

@@ -2,14 +2,19 @@
 import type { Mark, StoreLoader } from '../../ports/store.ts'
 import type { Connection } from './connection.ts'
 import { type PackedRow, unpackMessages } from './packed-messages.ts'
-import { retainedRead } from './schema.ts'
+import { outboundOfSession, retainedRead } from './schema.ts'
 import { decodeSession, type SessionRow } from './session-text.ts'
 
 const pageRows = 500
 
 /** Rejects with a SqliteError, or a Failure ERR_STORE_READ. */
 export async function loadRecords(connection: Connection, loader: Omit<StoreLoader, 'onEpoch'>): Promise<void> {
-  await eachRow<SessionRow>(connection, 'session', (row) => loader.onSession(decodeSession(row)))
+  await eachRow<SessionRow>(
+    connection,
+    'session',
+    (row) => loader.onSession(decodeSession(row)),
+    `, ${outboundOfSession}`,
+  )
   await eachRow<{ client_id: string; packet_id: number }>(connection, 'inbox', (row) =>
     loader.onInbox(row.client_id, row.packet_id),
   )
@@ -17,8 +22,9 @@ export async function loadRecords(connection: Connection, loader: Omit<StoreLoad
   await eachRetained(connection, loader)
 }
 
-async function eachRow<Row>(connection: Connection, table: string, take: (row: Row) => void): Promise<void> {
-  const sql = `SELECT rowid AS row_id, * FROM ${table} WHERE rowid > ? ORDER BY rowid LIMIT ${pageRows}`
+/** @param more columns beside those of the table */
+async function eachRow<Row>(connection: Connection, table: string, take: (row: Row) => void, more = ''): Promise<void> {
+  const sql = `SELECT rowid AS row_id, *${more} FROM ${table} WHERE rowid > ? ORDER BY rowid LIMIT ${pageRows}`
   let last = 0
   for (;;) {
     const rows = await connection.rows<Row & { row_id: number }>(sql, [last])

@@ -5,6 +5,8 @@
  * tables. So a commit of any kind is a single statement: all or nothing without BEGIN and COMMIT, and one trip to the
  * thread pool. JSON columns are arrays of rows; NULL stands for none.
  *
+ * `outbound` holds what was added to the record of a session since that was written.
+ *
  * `meta` holds `epoch`, `durability` (of the last run), `timeline` (JSON, ports/clock.ts) and `trimmed_to`, the seq up
  * to which the log is gone.
  */
@@ -27,6 +29,8 @@ const migrations = [
    CREATE TABLE inbox (client_id TEXT NOT NULL, packet_id INTEGER NOT NULL, PRIMARY KEY (client_id, packet_id)) STRICT;
    CREATE TABLE retained (${messageColumnTypes}, UNIQUE (topic)) STRICT;
    CREATE TABLE mark (key TEXT PRIMARY KEY, epoch TEXT NOT NULL, seq INTEGER NOT NULL) STRICT;`,
+  `CREATE TABLE outbound (client_id TEXT NOT NULL, seq INTEGER NOT NULL, packet_id INTEGER NOT NULL,
+     qos INTEGER NOT NULL, is_released INTEGER NOT NULL, PRIMARY KEY (client_id, seq, packet_id)) STRICT, WITHOUT ROWID;`,
 ]
 
 /** Brings the file up to this version. Rejects with a SqliteError, or a Failure ERR_STORE_NEWER. */
@@ -62,6 +66,7 @@ export const groupCommitColumns = [
   'removed_sessions',
   'sessions',
   'cursors',
+  'outbound',
   'cleared_inboxes',
   'inbox_releases',
   'inbox_puts',
@@ -82,11 +87,20 @@ export const groupCommitSchema = `
       SELECT NEW.first_seq + place, NEW.start_byte + at - 1, ${messageColumns}
       FROM (${unpackingSelect('NEW.message_heads', 'NEW.message_bytes')});
     DELETE FROM session WHERE client_id IN (SELECT value FROM json_each(NEW.removed_sessions));
+    DELETE FROM outbound WHERE client_id IN (SELECT value FROM json_each(NEW.removed_sessions));
+    DELETE FROM outbound WHERE client_id IN (SELECT value ->> 0 FROM json_each(NEW.sessions));
     INSERT INTO session (client_id, epoch, cursor, record)
       SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(NEW.sessions) WHERE true
       ON CONFLICT (client_id) DO UPDATE SET epoch = excluded.epoch, cursor = excluded.cursor, record = excluded.record;
     UPDATE session SET cursor = moved.value ->> 1
       FROM json_each(NEW.cursors) AS moved WHERE client_id = moved.value ->> 0;
+    INSERT INTO outbound (client_id, seq, packet_id, qos, is_released)
+      SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(NEW.outbound) WHERE true
+      ON CONFLICT (client_id, seq, packet_id) DO UPDATE SET qos = excluded.qos, is_released = excluded.is_released;
+    DELETE FROM outbound WHERE (client_id, seq, packet_id) IN
+      (SELECT passed.client_id, passed.seq, passed.packet_id FROM json_each(NEW.cursors) AS moved
+       CROSS JOIN outbound AS passed ON passed.client_id = moved.value ->> 0
+         AND passed.seq BETWEEN 1 AND moved.value ->> 1);
     DELETE FROM inbox WHERE client_id IN (SELECT value FROM json_each(NEW.cleared_inboxes));
     DELETE FROM inbox WHERE (client_id, packet_id) IN
       (SELECT value ->> 0, value ->> 1 FROM json_each(NEW.inbox_releases));
@@ -123,3 +137,7 @@ export const logRead = packingSelect(
 
 /** At most ?2 retained messages behind row ?1; their position is the row. */
 export const retainedRead = packingSelect('retained', 'rowid', 'rowid > ?1', 'LIMIT ?2')
+
+/** As a column of `session`. */
+export const outboundOfSession = `(SELECT json_group_array(json_array(seq, packet_id, qos, is_released))
+  FROM outbound WHERE outbound.client_id = session.client_id) AS outbound`

@@ -13,6 +13,8 @@ export interface SessionRow {
   readonly epoch: number
   readonly cursor: Seq
   readonly record: string
+  /** JSON of rows, each [seq, packetId, qos, isReleased]: what was added to `outbound` since the record was written. */
+  readonly outbound: string
 }
 
 interface SessionText {
@@ -64,9 +66,18 @@ export function decodeSession(row: SessionRow): SessionRecord {
     })),
     cursor: row.cursor,
     sentSeq: text.sentSeq,
-    outbound: text.outbound,
+    outbound: mergeOutbound(text.outbound, row),
     will: text.will === null ? undefined : decodeWill(text.will),
   }
+}
+
+function mergeOutbound(saved: readonly OutboundRecord[], row: SessionRow): OutboundRecord[] {
+  const added = JSON.parse(row.outbound) as [seq: Seq, packetId: number, qos: 1 | 2, isReleased: number][]
+  const merged = new Map(saved.map((outbound) => [`${outbound.seq} ${outbound.packetId}`, outbound]))
+  for (const [seq, packetId, qos, isReleased] of added) {
+    merged.set(`${seq} ${packetId}`, { packetId, seq, qos, isReleased: isReleased === 1 })
+  }
+  return [...merged.values()].filter(({ seq }) => seq === 0 || seq > row.cursor)
 }
 
 function encodeWill(will: WillRecord): WillText {

@@ -197,6 +197,10 @@ function sessionStore(join: () => Batch, epochs: Map<string, number>): SessionSt
       const batch = join()
       if (epochs.has(clientId)) batch.saveCursor(clientId, cursor)
     },
+    saveOutbound: (clientId, outbound) => {
+      const batch = join()
+      if (epochs.has(clientId)) batch.saveOutbound(clientId, outbound)
+    },
     remove: (clientId) => {
       epochs.delete(clientId)
       join().removeSession(clientId)

@@ -1,8 +1,7 @@
 /** `tidegate pub`: sends one message and ends when the broker has it. */
-import { once } from 'node:events'
 import type { Command } from 'commander'
 import type { Qos } from '../../protocol/packet.ts'
-import { addClientOptions, type ClientOptions, qos, withClient } from '../client.ts'
+import { addClientOptions, type ClientOptions, closed, qos, withClient } from '../client.ts'
 
 interface PubOptions extends ClientOptions {
   readonly topic: string
@@ -33,12 +32,12 @@ async function publish(options: PubOptions): Promise<void> {
   const { topic, qos, retain = false, message = '', stdin } = options
   const payload = stdin ? await readInput() : message
   await withClient(options, 0, async (client, refuse) => {
-    const sent = client.publishAsync(topic, payload, { qos, retain }).catch((error: Error) => refuse(error.message))
-    const closed = once(client, 'close').then(
-      () => refuse('closed the connection'),
-      (error: Error) => refuse(error.message),
+    const sent = client.publishAsync(topic, payload, { qos, retain }).then(
+      () => undefined,
+      (error: Error) => error.message,
     )
-    await Promise.race([sent, closed])
+    const trouble = await Promise.race([sent, closed(client)])
+    if (trouble !== undefined) refuse(trouble)
   })
 }
 

@@ -1,28 +1,36 @@
 /** `[[listener]]`: where clients come in, and who is let in. */
 import { z } from 'zod'
-import { choice, flag, hostAndPort, option, optional, type Profile, path, required, text } from '../option.ts'
+import { bind, choice, flag, option, optional, type Profile, path, required, text } from '../option.ts'
 
 const listener = z.strictObject({
-  type: required(choice(['tcp', 'tls']), 'Plain TCP, or TLS 1.2 and newer.'),
+  type: required(
+    choice(['tcp', 'tls', 'ws', 'wss']),
+    'Plain TCP, TLS 1.2 and newer, or MQTT over WebSocket for browsers: plain with ws, over TLS with wss.',
+  ),
   bind: required(
-    hostAndPort(),
-    'Address and port to listen on. 127.0.0.1 is this machine only, 0.0.0.0 every network. Port 0 takes any free one.',
+    bind(),
+    'Address and port to listen on. 127.0.0.1 is this machine only, 0.0.0.0 every network. Port 0 takes any free one. With tcp also unix:/run/tidegate.sock, a socket in the file system for the user and group of the broker.',
+  ),
+  path: optional(
+    text('a path that begins with a slash, without ? or #', /^\/[^\s?#]*$/),
+    '"/mqtt" with ws and wss',
+    'For ws and wss: the path of the URL that clients ask for. Ports 8083 and 8084 are usual.',
   ),
   allow_anonymous: optional(
     flag(),
-    'true on loopback, else false',
+    'true on loopback and unix sockets, else false',
     'Whether clients that prove nothing about themselves get in. A listener that other machines reach starts without required client certificates only when this is set to true.',
   ),
   certificate: optional(
     text('a path, or "auto"'),
     'none',
-    'For tls: PEM file with the certificate of the server. "auto" makes a development CA, a server certificate and one for a first gateway, gateway-1, under data_dir/certs on the first start.',
+    'For tls and wss: PEM file with the certificate of the server. "auto" makes a development CA, a server certificate and one for a first gateway, gateway-1, under data_dir/certs on the first start.',
   ),
-  private_key: optional(path(), 'none', 'For tls: PEM file with its private key.'),
-  ca: optional(path(), 'none', 'For tls: PEM file with the CA that client certificates must come from.'),
+  private_key: optional(path(), 'none', 'For tls and wss: PEM file with its private key.'),
+  ca: optional(path(), 'none', 'For tls and wss: PEM file with the CA that client certificates must come from.'),
   client_certificate: optional(
     choice(['required', 'none']),
-    '"required" with tls',
+    '"required" with tls and wss',
     'Whether a client must show a certificate. Its common name is then the identity of the client.',
   ),
   mountpoint: optional(

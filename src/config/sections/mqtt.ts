@@ -1,6 +1,6 @@
 /** `[mqtt]`: what a client may do and how much of it. The limits of the broker core, one option each. */
 import { z } from 'zod'
-import { option, type Profile, wholeNumber } from '../option.ts'
+import { choice, option, type Profile, wholeNumber } from '../option.ts'
 
 const mebibyte = 1024 * 1024
 const day = 86_400
@@ -61,6 +61,20 @@ export function mqttSection(profile: Profile) {
       wholeNumber(0, 65_535),
       32,
       'Topic aliases that one MQTT 5.0 client may set. They save bytes on slow lines.',
+    ),
+    shared_subscription_strategy: option(
+      choice([
+        'random',
+        'round_robin',
+        'round_robin_per_group',
+        'sticky',
+        'local',
+        'hash_clientid',
+        'hash_topic',
+        'least_inflight',
+      ]),
+      'round_robin',
+      'Which member of a $share or $queue group gets a message: "round_robin" goes round for each publisher, "round_robin_per_group" for all together, "sticky" stays with one member, "hash_clientid" and "hash_topic" go by the publisher and by the topic, "local" prefers members on the same node. Members that are away or full are passed over.',
     ),
     retained_count_max: option(
       wholeNumber(0, 100_000_000),

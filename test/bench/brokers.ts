@@ -1,0 +1,102 @@
+/** The brokers that are measured, each a process of its own with settings in a folder of its own. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+
+const command = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
+const mosquitto = ['/usr/sbin/mosquitto', '/usr/local/sbin/mosquitto'].find((file) => existsSync(file))
+const startLimitMs = 10_000
+
+export type BrokerName = 'tidegate' | 'mosquitto'
+
+/** Tidegate first, then the peers that are installed. */
+export const brokerNames: readonly BrokerName[] = mosquitto === undefined ? ['tidegate'] : ['tidegate', 'mosquitto']
+
+export interface RunningBroker {
+  readonly port: number
+  readonly pid: number
+  stop(): Promise<void>
+}
+
+/** Starts it new, with nothing stored. */
+export async function startBroker(name: BrokerName): Promise<RunningBroker> {
+  const folder = mkdtempSync(join(tmpdir(), `bench-${name}-`))
+  const port = await freePort()
+  const child = name === 'tidegate' ? startTidegate(folder, port) : startMosquitto(folder, port)
+  const log = collect(child)
+  if (!(await isReachable(child, port))) {
+    child.kill()
+    throw new Error(`${name} does not listen:\n${log.text}`)
+  }
+  return {
+    port,
+    pid: child.pid as number,
+    async stop() {
+      const hasEnded = child.exitCode !== null || child.signalCode !== null
+      if (!hasEnded) {
+        const exit = once(child, 'exit')
+        child.kill()
+        await exit
+      }
+      rmSync(folder, { recursive: true, force: true })
+      if (hasEnded) throw new Error(`${name} ended by itself:\n${log.text}`)
+    },
+  }
+}
+
+/** As it ships: only where it listens and stores is said. */
+function startTidegate(folder: string, port: number): ChildProcess {
+  const config = join(folder, 'edge.toml')
+  writeFileSync(
+    config,
+    `data_dir = "${join(folder, 'stored')}"\n[[listener]]\ntype = "tcp"\nbind = "127.0.0.1:${port}"\n`,
+  )
+  return spawn(process.execPath, [command, 'edge', '--config', config], { stdio: ['ignore', 'ignore', 'pipe'] })
+}
+
+/** Its queues are opened up, else it would drop what the load sends. */
+function startMosquitto(folder: string, port: number): ChildProcess {
+  const config = join(folder, 'mosquitto.conf')
+  const lines = [
+    `listener ${port} 127.0.0.1`,
+    'allow_anonymous true',
+    'max_queued_messages 0',
+    'max_inflight_messages 100',
+  ]
+  writeFileSync(config, `${lines.join('\n')}\nlog_type error\n`)
+  return spawn(mosquitto as string, ['-c', config], { stdio: ['ignore', 'ignore', 'pipe'] })
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+async function isReachable(child: ChildProcess, port: number): Promise<boolean> {
+  for (const startMs = performance.now(); performance.now() - startMs < startLimitMs; await setTimeout(20)) {
+    if (child.exitCode !== null) break
+    const socket = connect(port, '127.0.0.1')
+    const isOpen = await new Promise((resolve) => socket.once('connect', () => resolve(true)).once('error', resolve))
+    socket.destroy()
+    if (isOpen === true) return true
+  }
+  return false
+}
+
+/** What it logs is shown only when it does not work. */
+function collect(child: ChildProcess): { text: string } {
+  const log = { text: '' }
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    log.text += text
+  })
+  return log
+}

@@ -1,0 +1,98 @@
+/**
+ * `npm run bench`: how fast the built broker is at its shipped settings, beside the peers that are installed. Prints
+ * one table and appends it to results.jsonl. Brokers take turns within each run, so that what else the machine does
+ * meets all of them.
+ */
+import { execFileSync } from 'node:child_process'
+import { appendFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { type BrokerName, brokerNames, startBroker } from './brokers.ts'
+import { Generator, type Measured } from './generator.ts'
+import { heading, type Medians, medianOf, rowsOf } from './report.ts'
+import { type Workload, workloads } from './workloads.ts'
+
+const resultsFile = fileURLToPath(new URL('results.jsonl', import.meta.url))
+const usage = `npm run bench -- [--only NAME] [--seconds 3] [--runs 3]
+  --only     workloads whose name begins with NAME: ${workloads.map(({ name }) => name).join(', ')}
+  --seconds  how long each is measured
+  --runs     of which the median counts`
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string', default: '' },
+    seconds: { type: 'string', default: '3' },
+    runs: { type: 'string', default: '3' },
+    help: { type: 'boolean', default: false },
+  },
+})
+const [seconds, runs] = [Number(values.seconds), Number(values.runs)]
+const chosen = workloads.filter(({ name }) => name.startsWith(values.only))
+
+if (values.help || chosen.length === 0 || !(seconds > 0) || !(runs >= 1)) {
+  console.log(usage)
+  process.exitCode = values.help ? 0 : 2
+} else {
+  await bench()
+}
+
+async function bench(): Promise<void> {
+  const generator = new Generator()
+  const results = new Map<string, Medians>()
+  try {
+    if (brokerNames.length === 1) console.log('mosquitto is not installed, so there are no ratios')
+    console.log(heading)
+    for (const workload of chosen) {
+      if (workload.connectionCount + 100 > openFilesMax()) {
+        console.log(`${workload.name}: left out, as ulimit -Hn is ${openFilesMax()}`)
+        continue
+      }
+      results.set(workload.name, await measureAll(generator, workload))
+      for (const row of rowsOf(workload, results)) console.log(row)
+    }
+  } finally {
+    generator.remove()
+  }
+  appendFileSync(resultsFile, `${JSON.stringify({ ...circumstances(), results: Object.fromEntries(results) })}\n`)
+}
+
+async function measureAll(generator: Generator, workload: Workload): Promise<Medians> {
+  const measured = new Map<BrokerName, Measured[]>(brokerNames.map((name) => [name, []]))
+  for (let run = 0; run < runs; run++) {
+    for (const [name, figures] of measured) {
+      const broker = await startBroker(name)
+      try {
+        figures.push(await generator.measure(broker, workload, seconds))
+      } finally {
+        await broker.stop()
+      }
+    }
+  }
+  return Object.fromEntries([...measured].map(([name, figures]) => [name, medianOf(figures)]))
+}
+
+function openFilesMax(): number {
+  const limit = execFileSync('sh', ['-c', 'ulimit -Hn'], { encoding: 'utf8' }).trim()
+  return limit === 'unlimited' ? Number.POSITIVE_INFINITY : Number(limit)
+}
+
+function circumstances() {
+  return {
+    date: new Date().toISOString(),
+    node: process.version,
+    commit: commit(),
+    cores: availableParallelism(),
+    seconds,
+    runs,
+  }
+}
+
+/** Undefined outside of a checkout, or without git. */
+function commit(): string | undefined {
+  try {
+    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8', stdio: 'pipe' }).trim()
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * What is measured and what is hoped for. A figure of Tidegate is compared with the same figure of mosquitto in the
+ * same run, because figures of one machine mean little on another; those of MQTT 5 also with those of 3.1.1.
+ */
+
+export type Figure =
+  | 'messagesPerSecond'
+  | 'cpuUsPerMessage'
+  | 'p50Us'
+  | 'p99Us'
+  | 'connectsPerSecond'
+  | 'kbPerConnection'
+
+export interface Workload {
+  readonly name: string
+  /** Arguments of load.c. */
+  readonly load: readonly string[]
+  /** What of it is printed, each with the goal that Tidegate has. */
+  readonly figures: Readonly<Partial<Record<Figure, Goal>>>
+  readonly connectionCount: number
+  /** The workload with MQTT 3.1.1 that this one repeats with MQTT 5. */
+  readonly repeats?: string
+}
+
+/** Of the ratio to mosquitto, of the ratio to the workload that is repeated, or of the figure itself. */
+export interface Goal {
+  readonly of: 'ratio' | 'repeated' | 'figure'
+  readonly min?: number
+  readonly max?: number
+}
+
+const floods: readonly Workload[] = [
+  flood('pairs qos0', 12, '-k pair -P 10 -S 10 -q 0 -s 64 -w 500'),
+  flood('pairs qos1', 12, '-k pair -P 10 -S 10 -q 1 -s 64 -w 50'),
+  flood('pairs qos2', 10, '-k pair -P 10 -S 10 -q 2 -s 64 -w 50'),
+  flood('fan-out 100', 18, '-k fanout -P 1 -S 100 -q 0 -s 64 -w 100'),
+  flood('fan-in 100', 9, '-k fanin -P 100 -S 1 -q 0 -s 64 -w 100'),
+  flood('pairs 1 KB', 7, '-k pair -P 10 -S 10 -q 0 -s 1024 -w 100'),
+]
+
+export const workloads: readonly Workload[] = [
+  ...floods,
+  ...floods.map(withMqtt5),
+  {
+    name: 'steady 20k/s',
+    load: '-k pair -P 100 -S 100 -q 0 -s 64 -r 20000'.split(' '),
+    figures: { cpuUsPerMessage: { of: 'ratio', max: 1.2 }, p99Us: { of: 'ratio', max: 2 } },
+    connectionCount: 200,
+  },
+  {
+    name: 'idle 10k',
+    load: '-k idle -P 0 -S 10000 -t 2'.split(' '),
+    figures: { kbPerConnection: { of: 'figure', max: 6 }, connectsPerSecond: { of: 'ratio', min: 0.5 } },
+    connectionCount: 10_000,
+  },
+]
+
+function flood(name: string, ratioMin: number, load: string): Workload {
+  return {
+    name,
+    load: load.split(' '),
+    figures: { messagesPerSecond: { of: 'ratio', min: ratioMin } },
+    connectionCount: 200,
+  }
+}
+
+function withMqtt5(workload: Workload): Workload {
+  return {
+    ...workload,
+    name: `${workload.name} v5`,
+    load: [...workload.load, '-v', '5'],
+    figures: { messagesPerSecond: { of: 'repeated', min: 0.85 } },
+    repeats: workload.name,
+  }
+}
