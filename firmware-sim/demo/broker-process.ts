@@ -1,7 +1,7 @@
 /** A Tidegate process as a user starts it: the built command with a configuration file, its log in a file. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
@@ -77,16 +77,6 @@ export async function runCommand(args: readonly string[]): Promise<void> {
   child.stderr.on('data', keep)
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
   if (code !== 0) throw new Error(`tidegate ${args.join(' ')}: ${printed.trim()}`)
-}
-
-/** A TCP port of loopback that nobody uses just now. */
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('no free port')
-  return address.port
 }
 
 function answers(port: number): Promise<boolean> {

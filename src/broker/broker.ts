@@ -27,6 +27,7 @@ import { Router } from './router.ts'
 import { SessionTable } from './sessions.ts'
 import type { BrokerSettings } from './settings.ts'
 import { ShareTable } from './share.ts'
+import { SysTopics } from './sys-topics.ts'
 
 /** Resolution of keep-alives, expiries and will delays. */
 const wheelTickMs = 100
@@ -86,10 +87,23 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       delivery,
       publishPath,
       flushQueue: new FlushQueue(clock),
+      sysTopics: undefined,
       connections: new Set(),
       awaitingDurable: new Set(),
     }
     this.#shares = new ShareTable(this.#core)
+    if (settings.sys !== undefined) {
+      this.#core.sysTopics = new SysTopics({
+        settings: settings.sys,
+        clock,
+        messages: store.log,
+        counters,
+        router,
+        shares: this.#shares,
+        retained,
+        publishPath,
+      })
+    }
     store.bind(this)
   }
 
@@ -132,6 +146,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
   tick(): void {
     const nowMs = this.#core.clock.nowMs()
     this.#core.wheel.advance(nowMs)
+    this.#core.sysTopics?.tick(nowMs)
     if (nowMs < this.#nextCursorsMs) return
     this.#nextCursorsMs = nowMs + cursorIntervalMs
     this.#trimLog()

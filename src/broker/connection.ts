@@ -226,6 +226,13 @@ export class Connection implements LinkOwner, Attachment {
     })
     this.#scheduleKeepAlive()
     core.log.debug({ clientId: this.#clientId, remote: this.#link.remote, version: this.#version }, 'client connected')
+    core.sysTopics?.connected({
+      ...agreement,
+      username: principal.username,
+      remote: this.#link.remote,
+      version: connect.version,
+      cleanStart: connect.cleanStart,
+    })
     core.delivery.attached(session, this)
   }
 
@@ -383,7 +390,8 @@ export class Connection implements LinkOwner, Attachment {
       }
       session.expiryIntervalSeconds = boundedExpirySeconds(expiry, this.#core.settings)
     }
-    this.#leave(session, packet.reasonCode !== ReasonCode.success) // [MQTT-3.14.4-3]
+    const isNormal = packet.reasonCode === ReasonCode.success
+    this.#leave(session, !isNormal, isNormal ? 'normal' : reasonName(packet.reasonCode)) // [MQTT-3.14.4-3]
     this.#core.log.debug({ clientId: this.#clientId, reasonCode: reasonName(packet.reasonCode) }, 'client disconnected')
     this.#endLink()
   }
@@ -457,7 +465,7 @@ export class Connection implements LinkOwner, Attachment {
     if (state.at === 'closing' || state.at === 'closed') return
     this.#core.log.debug({ clientId: this.#clientId, reasonCode: reasonName(reasonCode), why }, 'connection closed')
     if (state.at === 'open') {
-      this.#leave(state.session, true)
+      this.#leave(state.session, true, reasonName(reasonCode))
       if (this.#version === 5) this.#outbox.send({ type: PacketType.disconnect, reasonCode, properties: undefined })
     }
     this.#endLink()
@@ -466,7 +474,7 @@ export class Connection implements LinkOwner, Attachment {
   onClosed(failure: Failure | undefined): void {
     const state = this.#state
     if (state.at === 'open') {
-      this.#leave(state.session, true)
+      this.#leave(state.session, true, 'connectionLost')
       this.#core.log.debug({ clientId: this.#clientId, err: failure?.message }, 'connection lost')
     }
     this.#state = { at: 'closed' }
@@ -476,10 +484,12 @@ export class Connection implements LinkOwner, Attachment {
     this.#core.counters.connectionCount = this.#core.connections.size
   }
 
-  #leave(session: Session, withWill: boolean): void {
+  #leave(session: Session, withWill: boolean, reason: string): void {
+    const username = this.#state.at === 'open' ? this.#state.principal.username : undefined
     this.#state = { at: 'closing' }
     this.#acks.close()
     this.#core.sessions.release(session, withWill)
+    this.#core.sysTopics?.disconnected(session.clientId, username, reason)
   }
 
   /** Sends what is written and closes the link behind it. */

@@ -14,6 +14,7 @@ import type { PublishPath } from './publish.ts'
 import type { RetainedTable } from './retained.ts'
 import type { SessionTable } from './sessions.ts'
 import type { BrokerSettings } from './settings.ts'
+import type { SysTopics } from './sys-topics.ts'
 
 export interface Core {
   readonly settings: BrokerSettings
@@ -30,6 +31,8 @@ export interface Core {
   readonly delivery: Delivery
   readonly publishPath: PublishPath
   readonly flushQueue: FlushQueue
+  /** undefined when nothing is published below $SYS. Set before the first link is accepted. */
+  sysTopics: SysTopics | undefined
   /** Every connection that is not closed. */
   readonly connections: Set<Connection>
   /** Acknowledgements that wait for a group commit. */

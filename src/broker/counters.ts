@@ -37,4 +37,11 @@ export class Counters {
   }
   /** Numbered messages of gateways that were here already. */
   duplicatesRecognised = 0
+
+  /** All of `dropped` together. */
+  get droppedMessages(): number {
+    let sum = 0
+    for (const count of Object.values(this.dropped)) sum += count
+    return sum
+  }
 }

@@ -91,6 +91,11 @@ export class PublishPath {
     this.#route(admitted, session)
   }
 
+  /** A message of the broker about itself, QoS 0: nobody's rights are asked, and it is not among those received. */
+  announce(message: Publish): void {
+    this.#route(message, undefined)
+  }
+
   #retain(message: Publish): void {
     if (this.#retained.set(message)) this.ticket = this.#store.lastTicket
     else this.#counters.retainedRefused++

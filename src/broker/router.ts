@@ -126,6 +126,8 @@ export class Router {
     const cached = this.#cache.get(topic)
     if (cached !== undefined && cached.generation === this.#generation) return cached.recipients
     const recipients = this.#look(topic)
+    // Clients that come and go are told below $SYS, each on a topic of its own: they would drive out everybody else's.
+    if (topic.startsWith('$SYS/')) return recipients
     if (cached === undefined && this.#cache.size >= cachedTopicsMax) {
       for (const oldest of this.#cache.keys()) {
         this.#cache.delete(oldest)

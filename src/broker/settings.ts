@@ -1,5 +1,6 @@
 /** The limits and choices of the broker core. Every number is a bound; config/schema.ts documents the defaults. */
 import type { ShareStrategy } from './share-strategy.ts'
+import type { SysSettings } from './sys-topics.ts'
 
 export interface BrokerSettings {
   /** Largest packet that is accepted, in bytes, fixed header included. */
@@ -30,4 +31,6 @@ export interface BrokerSettings {
   /** Messages, and bytes of them, that the log keeps for sessions that lag; beyond it the oldest go. */
   readonly backlogCountMax: number
   readonly backlogBytesMax: number
+  /** undefined = nothing is published below $SYS. */
+  readonly sys: SysSettings | undefined
 }

@@ -22,14 +22,10 @@ export function parseAddress(text: string): Address | undefined {
   return { scheme: match?.[1] as Address['scheme'], ...rest }
 }
 
-/** Longest name of a socket that the system takes. */
-const socketPathBytesMax = 107
-
 /** Where a listener is: host and port, or `unix:` before a path. @returns undefined when `text` is neither */
 export function parseBind(text: string): HostAndPort | SocketPath | undefined {
   const path = /^unix:([^\0]+)$/.exec(text)?.[1]
-  if (path === undefined) return parseHostAndPort(text)
-  return Buffer.byteLength(path) > socketPathBytesMax ? undefined : { path }
+  return path === undefined ? parseHostAndPort(text) : { path }
 }
 
 export function formatBind(bind: HostAndPort | SocketPath): string {

@@ -9,6 +9,7 @@ import { listenerSection } from './sections/listener.ts'
 import { mqttSection } from './sections/mqtt.ts'
 import { serialSection } from './sections/serial.ts'
 import { storeSection } from './sections/store.ts'
+import { sysSection } from './sections/sys.ts'
 
 export function settingsSchema(profile: Profile) {
   return z.strictObject({
@@ -31,6 +32,7 @@ export function settingsSchema(profile: Profile) {
     ),
     mqtt: option(mqttSection(profile), {}, 'What a client may do and how much of it.'),
     store: option(storeSection(profile), {}, 'How safe acknowledged messages are, and how many may pile up.'),
+    sys: option(sysSection(), {}, 'What the broker publishes about itself.'),
     listener: listenerSection(profile),
     serial: serialSection(),
     bridge: bridgeSection(),

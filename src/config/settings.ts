@@ -14,7 +14,7 @@ export type Parsed = z.output<SettingsSchema>
 export type ParsedListener = Parsed['listener'][number]
 export type ParsedBridge = Parsed['bridge'][number]
 
-type Plain = Pick<CamelCased<Parsed>, 'log' | 'mqtt' | 'store'>
+type Plain = Pick<CamelCased<Parsed>, 'log' | 'mqtt' | 'store' | 'sys'>
 
 export interface Settings extends Plain {
   /** Letters, digits, `.`, `-` and `_`: fit for client ids and topics. */
@@ -81,11 +81,11 @@ export interface BridgeTls {
 
 /** @param configPath what relative certificate files are relative to; undefined = the working directory */
 export function toSettings(parsed: Parsed, configPath: string | undefined): Settings {
-  const { name = hostname().replace(/[^\w.-]/g, '-'), log, mqtt, store } = parsed
+  const { name = hostname().replace(/[^\w.-]/g, '-'), log, mqtt, store, sys } = parsed
   const folder = configPath === undefined ? '.' : dirname(configPath)
   const locate = (file: string) => resolve(folder, file)
   return {
-    ...camelCased({ log, mqtt, store }),
+    ...camelCased({ log, mqtt, store, sys }),
     name,
     dataDir: resolve(parsed.data_dir),
     listeners: parsed.listener.map((listener) => toListener(listener, locate)),

@@ -1,11 +1,12 @@
 /** Settings as people write them -> limits of the broker core. */
 import type { BrokerSettings } from '../broker/settings.ts'
 import type { Settings } from '../config/settings.ts'
+import { packageVersion } from './version.ts'
 
 /** In settings as on the wire, this many seconds mean for ever. */
 const foreverSeconds = 4_294_967_295
 
-export function brokerSettings({ mqtt, store }: Settings): BrokerSettings {
+export function brokerSettings({ name, mqtt, store, sys }: Settings): BrokerSettings {
   const sessionExpirySecondsMax = seconds(mqtt.sessionExpirySecondsMax)
   return {
     packetBytesMax: mqtt.packetBytesMax,
@@ -24,6 +25,15 @@ export function brokerSettings({ mqtt, store }: Settings): BrokerSettings {
     retainedBytesMax: mqtt.retainedBytesMax,
     backlogCountMax: store.backlogCountMax,
     backlogBytesMax: store.backlogBytesMax,
+    sys: sys.enabled
+      ? {
+          nodeName: name,
+          version: packageVersion(),
+          intervalMs: sys.intervalSeconds * 1000,
+          heartbeatMs: sys.heartbeatSeconds * 1000,
+          withMosquitto: sys.mosquitto,
+        }
+      : undefined,
   }
 }
 

@@ -1,8 +1,10 @@
+import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { lstatSync, writeFileSync } from 'node:fs'
+import { lstatSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect as connectMqtt, type IClientOptions, MqttClient } from 'mqtt'
 import t, { type Test } from 'tap'
@@ -69,6 +71,13 @@ async function read(client: WebSocket, byteCount: number): Promise<Buffer[]> {
   return messages
 }
 
+/** A folder whose name leaves room for that of a socket. */
+function shortFolder(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'net-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  return folder
+}
+
 function sha(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
@@ -105,7 +114,7 @@ t.test('the subprotocol that is chosen is mqtt [MQTT-6.0.0-4]', async (t) => {
     [['other', 'mqtt'], 'mqtt'],
     [['mqttv3.1'], 'mqttv3.1'],
   ] as const) {
-    const client = new WebSocket(`${url}?token=x`, offered)
+    const client = new WebSocket(`${url}?token=x`, [...offered])
     await once(client, 'open')
     t.equal(client.protocol, chosen)
     t.equal(client.extensions, '')
@@ -305,7 +314,7 @@ t.test('closing the listener cuts off who has not asked yet', async (t) => {
 })
 
 t.test('a socket in the file system carries links for user and group', async (t) => {
-  const path = join(t.testdir({}), 'tidegate.sock')
+  const path = join(shortFolder(t), 'tidegate.sock')
   const acceptor = new RecordingAcceptor()
   const log = new RecordingLog()
   const listener = await listenUnix({ path }, acceptor, traits, log)
@@ -328,10 +337,11 @@ t.test('a socket in the file system carries links for user and group', async (t)
 })
 
 t.test('a socket that a dead process left behind is replaced, anything else is left alone', async (t) => {
-  const folder = t.testdir({ file: 'precious' })
+  const folder = shortFolder(t)
+  const file = join(folder, 'file')
+  writeFileSync(file, 'precious')
   const path = join(folder, 'left.sock')
   const code = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`
-  const { spawn } = await import('node:child_process')
   await once(spawn(process.execPath, ['-e', code]), 'exit')
   t.ok(lstatSync(path).isSocket())
   const open = (path: string) => listenUnix({ path }, new RecordingAcceptor(), traits, new RecordingLog())
@@ -340,14 +350,14 @@ t.test('a socket that a dead process left behind is replaced, anything else is l
   await once(client, 'connect')
   client.destroy()
   await listener.close()
-  const file = join(folder, 'file')
   await t.rejects(open(file), { code: 'ERR_LISTEN', detail: `bind = "unix:${file}" is a file that is no socket` })
   t.ok(lstatSync(file).isFile())
   await t.rejects(open(join(folder, 'nowhere', 'x.sock')), { code: 'ERR_LISTEN' })
+  await t.rejects(open(join(folder, 'x'.repeat(107))), { code: 'ERR_LISTEN', detail: /is longer than 107 bytes$/ })
 })
 
 t.test('MQTT.js meets itself over every kind of listener', async (t) => {
-  const folder = t.testdir({})
+  const folder = shortFolder(t)
   const socketPath = join(folder, 'tidegate.sock')
   const config = join(folder, 'edge.toml')
   const noCertificate = 'certificate = "auto"\nclient_certificate = "none"\nallow_anonymous = true'
@@ -392,7 +402,7 @@ t.test('MQTT.js meets itself over every kind of listener', async (t) => {
   const clients = [
     connectMqtt(`ws://127.0.0.1:${ports[0]}/mqtt`, options),
     connectMqtt(`wss://127.0.0.1:${ports[1]}/`, options),
-    new MqttClient(() => connect(socketPath), options),
+    new MqttClient(() => connect(socketPath), { ...options }),
     connectMqtt(`mqtts://127.0.0.1:${ports[3]}`, options),
   ]
   const arrived = clients.map(() => new Map<string, string>())
@@ -418,7 +428,7 @@ t.test('all listeners open or none', async (t) => {
   const busy = createServer().listen(0, '127.0.0.1')
   await once(busy, 'listening')
   t.teardown(() => busy.close())
-  const folder = t.testdir({})
+  const folder = shortFolder(t)
   const path = join(folder, 'tidegate.sock')
   const config = join(folder, 'edge.toml')
   const { port } = busy.address() as AddressInfo

@@ -30,10 +30,10 @@ t.test('host and port read back as they are written', (t) => {
 t.test('a listener is at host and port or at a path', (t) => {
   t.strictSame(parseBind('[::1]:1883'), { host: '::1', port: 1883 })
   t.strictSame(parseBind('unix:/run/a b.sock'), { path: '/run/a b.sock' })
-  for (const text of ['unix:', 'unix', '/run/x.sock', 'unix:a\0b', `unix:${'x'.repeat(108)}`]) {
+  for (const text of ['unix:', 'unix', '/run/x.sock', 'unix:a\0b']) {
     t.equal(parseBind(text), undefined, text)
   }
-  for (const text of ['127.0.0.1:1', `unix:${'x'.repeat(107)}`]) {
+  for (const text of ['127.0.0.1:1', 'unix:run/x.sock']) {
     const parsed = parseBind(text)
     t.equal(parsed && formatBind(parsed), text)
     t.ok(parsed && isLocal(parsed))

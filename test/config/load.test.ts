@@ -227,7 +227,10 @@ t.test('settings that contradict each other are refused', (t) => {
     [`${tcp}path = "/mqtt"`, /path = "\/mqtt": expected none, as type is "tcp"/],
     ['[[listener]]\ntype = "ws"\nbind = "unix:x"', /bind = "unix:x": expected host:port, as type is "ws"/],
     ['[[listener]]\ntype = "ws"\nbind = "127.0.0.1:0"\nca = "."', /ca = ".": expected none, as type is "ws"/],
-    ['[[listener]]\ntype = "wss"\nbind = "127.0.0.1:0"', /certificate is missing: expected .* as type is "wss"/],
+    [
+      '[[listener]]\ntype = "wss"\nbind = "127.0.0.1:0"\nclient_certificate = "none"\nprivate_key = "."',
+      /certificate is missing: expected .* as type is "wss"/,
+    ],
     [`${tcp}client_certificate = "required"`, /client_certificate = "required": expected "none"/],
     [`${tcp}mountpoint = "g/{identity}/"`, /mountpoint = "g\/{identity}\/": expected no {identity} without/],
     [`${up}certificate = "."`, /bridge.0.private_key is missing: expected certificate and private_key together/],

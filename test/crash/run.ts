@@ -102,13 +102,23 @@ class Run {
     for (const { client } of this.#offline) await client.stop()
     for (const { client } of this.#publishers) client.start()
     await this.#until(() => this.#publishers.every(({ client }) => client.isKnown))
-    for (let kill = 1; kill <= this.#options.killCount; kill++) {
-      await this.#liveUntilKill(kill)
+    const { killCount, messageCount } = this.#options
+    // Most kills while messages come in, the others while those who were away catch up.
+    const drainKillCount = Math.floor(killCount / 6)
+    const inKillCount = killCount - drainKillCount
+    for (let kill = 1; kill <= inKillCount; kill++) {
+      await this.#liveUntilKill(kill / inKillCount, 1 / inKillCount, messageCount, () => this.#acknowledgedCount)
       onKill(kill)
     }
     await this.#until(() => this.#publishers.every(({ acknowledgedCount, count }) => acknowledgedCount === count))
     const killedMs = performance.now()
     for (const { client } of this.#offline) client.start()
+    const caughtUpCount = () => this.#offline.reduce((sum, { distinctCount }) => sum + distinctCount, 0)
+    for (let kill = 1; kill <= drainKillCount; kill++) {
+      const total = this.#offline.length * messageCount
+      await this.#liveUntilKill(kill / drainKillCount, 1 / drainKillCount, total, caughtUpCount)
+      onKill(inKillCount + kill)
+    }
     await this.#drain()
     return {
       killCount: this.#options.killCount,
@@ -128,16 +138,18 @@ class Run {
     await this.#broker.kill()
   }
 
-  /** One life of the broker: killed after some messages, or soon after its start; then started again. */
-  async #liveUntilKill(kill: number): Promise<void> {
-    const { killCount, messageCount } = this.#options
+  /**
+   * One life of the broker: it is killed on the way to `share` of `total`, at most `step` before it, or soon after its
+   * start; then it is started again.
+   */
+  async #liveUntilKill(share: number, step: number, total: number, reached: () => number): Promise<void> {
     if (this.#random.below(6) === 0) {
       await sleep(this.#random.below(earlyKillMs))
     } else {
-      // Even steps over the run, each moved by up to half of one, so that the last kill comes before the last message.
-      const at = Math.floor((messageCount * 0.97 * (kill - this.#random.next())) / killCount)
-      const from = this.#acknowledgedCount
-      await this.#until(() => this.#acknowledgedCount >= Math.max(at, from + 1))
+      // The last kill comes before the last message.
+      const at = Math.floor(total * 0.97 * (share - step * this.#random.next()))
+      const from = reached()
+      await this.#until(() => reached() >= Math.max(at, from + 1))
       await sleep(this.#random.below(15))
     }
     await this.#broker.kill()

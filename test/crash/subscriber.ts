@@ -15,6 +15,10 @@ class Account {
   /** Came after a later one of the same publisher had come. */
   lateCount = 0
 
+  get distinctCount(): number {
+    return this.highest - this.missing.size
+  }
+
   receive(number: number): void {
     for (; this.highest < number - 1; this.highest++) this.missing.add(this.highest + 1)
     if (number > this.highest) this.highest = number
@@ -72,6 +76,13 @@ export class Subscriber implements ClientOwner {
       this.#accounts.set(publisher.name, account)
     }
     return account
+  }
+
+  /** Without doubles. */
+  get distinctCount(): number {
+    let sum = 0
+    for (const account of this.#accounts.values()) sum += account.distinctCount
+    return sum
   }
 
   lostOf(publisher: Publisher): number {

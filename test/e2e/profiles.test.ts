@@ -2,10 +2,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
+import { freePort } from '../../firmware-sim/free-port.ts'
 import { makeCertificates } from '../../src/adapters/certificates/certificate-directory.ts'
 import { Lines, startCommand } from '../fixtures/tidegate-command.ts'
 
@@ -190,14 +190,4 @@ async function run(command: string, args: readonly string[]): Promise<{ code: nu
   }
   const [code] = (await once(child, 'close')) as [number | null]
   return { code, output }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }

@@ -10,6 +10,9 @@ import type { Log } from '../../ports/log.ts'
 import type { Acceptor, ListenerTraits } from '../../ports/transport.ts'
 import { type Listener, listenFailure, SocketListener } from './listener.ts'
 
+/** Longest name that the system takes. A longer one would be cut without a word. */
+const pathBytesMax = 107
+
 /** The user and the group of the broker. */
 const socketMode = 0o660
 
@@ -32,7 +35,7 @@ export async function listenUnix(
     listener.accept(socket, { remote: `unix:${path}#${++linkNumber}`, identity: undefined })
   })
   const bind = `unix:${path}`
-  await removeLeftBehind(path, bind)
+  await makeWay(path, bind)
   await listener.listen({ path }, bind)
   chmodSync(path, socketMode)
   listener.opened(bind)
@@ -40,7 +43,10 @@ export async function listenUnix(
 }
 
 /** Removes a socket that nobody listens on. Rejects with ERR_LISTEN when there is anything that must stay. */
-async function removeLeftBehind(path: string, bind: string): Promise<void> {
+async function makeWay(path: string, bind: string): Promise<void> {
+  if (Buffer.byteLength(path) > pathBytesMax) {
+    throw new Failure('ERR_LISTEN', `bind = "${bind}" is longer than ${pathBytesMax} bytes`)
+  }
   try {
     const found = lstatSync(path, { throwIfNoEntry: false })
     if (found === undefined) return

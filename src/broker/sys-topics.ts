@@ -1,0 +1,222 @@
+/**
+ * What the broker tells about itself, in EMQX's topics below `$SYS/brokers`: who it is, how it fares, and who comes
+ * and goes. On demand mosquitto's topics too (sys-mosquitto.ts). Everything is QoS 0 and counted nowhere as received.
+ *
+ * New subscribers get the last values as retained messages. These are in memory only: to write down every minute what
+ * is out of date after a restart would wear a flash card for nothing.
+ */
+import { utcText } from '../lib/utc.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { MessageLog } from '../ports/store.ts'
+import type { Version } from '../protocol/packet.ts'
+import { Publish } from '../protocol/packets/publish.ts'
+import type { Counters } from './counters.ts'
+import type { PublishPath } from './publish.ts'
+import type { RetainedTable } from './retained.ts'
+import type { Router } from './router.ts'
+import type { ShareTable } from './share.ts'
+import { MosquittoTree } from './sys-mosquitto.ts'
+
+export interface SysSettings {
+  /** A topic level. */
+  readonly nodeName: string
+  readonly version: string
+  /** Between two tellings of everything. */
+  readonly intervalMs: number
+  /** Between two signs of life. */
+  readonly heartbeatMs: number
+  readonly withMosquitto: boolean
+}
+
+export interface ConnectedClient {
+  readonly clientId: string
+  readonly username: string | undefined
+  readonly remote: string
+  readonly version: Version
+  readonly keepAliveMs: number
+  /** `Infinity` = never. */
+  readonly expiryIntervalSeconds: number
+  readonly cleanStart: boolean
+}
+
+/** What there is now; the counters tell what happened. */
+export interface Census {
+  readonly connections: number
+  readonly sessions: number
+  readonly subscriptions: number
+  readonly sharedSubscriptions: number
+  readonly retained: number
+}
+
+const neverExpires = 0xffff_ffff
+
+export class SysTopics {
+  readonly #settings: SysSettings
+  readonly #clock: Clock
+  readonly #messages: MessageLog
+  readonly #counters: Counters
+  readonly #router: Router
+  readonly #shares: ShareTable
+  readonly #retained: RetainedTable
+  readonly #publishPath: PublishPath
+  readonly #mosquitto: MosquittoTree | undefined
+  readonly #startedMs: number
+  /** Topics of ours that are retained. */
+  readonly #own = new Set<string>()
+  #peak: Census
+  #nextAllMs: number
+  #nextHeartbeatMs: number
+
+  constructor(parts: {
+    settings: SysSettings
+    clock: Clock
+    messages: MessageLog
+    counters: Counters
+    router: Router
+    shares: ShareTable
+    retained: RetainedTable
+    publishPath: PublishPath
+  }) {
+    this.#settings = parts.settings
+    this.#clock = parts.clock
+    this.#messages = parts.messages
+    this.#counters = parts.counters
+    this.#router = parts.router
+    this.#shares = parts.shares
+    this.#retained = parts.retained
+    this.#publishPath = parts.publishPath
+    this.#startedMs = parts.clock.nowMs()
+    this.#nextAllMs = this.#startedMs
+    this.#nextHeartbeatMs = this.#startedMs
+    this.#mosquitto = parts.settings.withMosquitto ? new MosquittoTree(this.#startedMs) : undefined
+    this.#peak = this.#census()
+  }
+
+  /** Tells what is due. */
+  tick(nowMs: number): void {
+    const census = this.#census()
+    this.#peak = highest(this.#peak, census)
+    if (nowMs >= this.#nextHeartbeatMs) {
+      this.#nextHeartbeatMs = nowMs + this.#settings.heartbeatMs
+      this.#tell(this.#topic('uptime'), String(Math.floor(nowMs - this.#startedMs)))
+      this.#tell(this.#topic('datetime'), utcText(this.#clock.wallMs()))
+    }
+    if (nowMs >= this.#nextAllMs) {
+      this.#nextAllMs = nowMs + this.#settings.intervalMs
+      this.#tellAll(nowMs, census)
+    }
+  }
+
+  connected(client: ConnectedClient): void {
+    const wallMs = Math.floor(this.#clock.wallMs())
+    this.#announce(client.clientId, 'connected', () => ({
+      clientid: client.clientId,
+      username: client.username ?? null,
+      ipaddress: /^\[?(.*?)\]?:\d+$/.exec(client.remote)?.[1] ?? client.remote,
+      proto_name: client.version === 3 ? 'MQIsdp' : 'MQTT',
+      proto_ver: client.version,
+      keepalive: client.keepAliveMs / 1000,
+      expiry_interval: Math.min(client.expiryIntervalSeconds, neverExpires),
+      clean_start: client.cleanStart,
+      connack: 0,
+      connected_at: wallMs,
+      ts: wallMs,
+    }))
+  }
+
+  /** @param reason `normal` or the name of a reason code */
+  disconnected(clientId: string, username: string | undefined, reason: string): void {
+    const wallMs = Math.floor(this.#clock.wallMs())
+    this.#announce(clientId, 'disconnected', () => ({
+      clientid: clientId,
+      username: username ?? null,
+      reason,
+      disconnected_at: wallMs,
+      ts: wallMs,
+    }))
+  }
+
+  #tellAll(nowMs: number, census: Census): void {
+    const { nodeName, version } = this.#settings
+    this.#tell('$SYS/brokers', nodeName)
+    this.#tell(this.#topic('version'), version)
+    this.#tell(this.#topic('sysdescr'), 'Tidegate')
+    for (const [name, key] of stats) {
+      this.#tell(this.#topic(`stats/${name}/count`), String(census[key]))
+      this.#tell(this.#topic(`stats/${name}/max`), String(this.#peak[key]))
+    }
+    for (const [name, value] of metrics(this.#counters)) this.#tell(this.#topic(`metrics/${name}`), String(value))
+    if (this.#mosquitto === undefined) return
+    const tree = this.#mosquitto.topics(nowMs, version, census, this.#peak, this.#counters, this.#messages)
+    for (const [name, value] of tree) this.#tell(`$SYS/broker/${name}`, String(value))
+  }
+
+  #census(): Census {
+    const sharedSubscriptions = this.#shares.memberCount
+    const groups = this.#shares.groupCount
+    return {
+      connections: this.#counters.connectionCount,
+      sessions: this.#counters.sessionCount - groups,
+      subscriptions: this.#router.subscriptionCount - groups + sharedSubscriptions,
+      sharedSubscriptions,
+      retained: this.#retained.count - this.#own.size,
+    }
+  }
+
+  #topic(name: string): string {
+    return `$SYS/brokers/${this.#settings.nodeName}/${name}`
+  }
+
+  #tell(topic: string, payload: string): void {
+    const message = Publish.create({ topic, payload })
+    this.#own.add(topic)
+    this.#retained.restore(message)
+    this.#publishPath.announce(message)
+  }
+
+  /** @param facts called only when somebody listens: thousands of clients may come at once */
+  #announce(clientId: string, event: string, facts: () => object): void {
+    const level = clientId.replace(/[+#]/g, '_') // A topic cannot hold them; the payload tells exactly.
+    const topic = this.#topic(`clients/${level}/${event}`)
+    if (this.#router.match(topic).length === 0) return
+    this.#publishPath.announce(Publish.create({ topic, payload: JSON.stringify(facts()) }))
+  }
+}
+
+const stats = [
+  ['connections', 'connections'],
+  ['sessions', 'sessions'],
+  ['subscriptions', 'subscriptions'],
+  ['subscriptions/shared', 'sharedSubscriptions'],
+  ['retained', 'retained'],
+] as const
+
+function metrics(counters: Counters): [name: string, value: number][] {
+  const { dropped } = counters
+  return [
+    ['bytes/received', counters.receivedBytes],
+    ['bytes/sent', counters.sentBytes],
+    ['messages/received', counters.receivedMessages],
+    ['messages/sent', counters.sentMessages],
+    ['messages/dropped', counters.droppedMessages],
+    ['messages/persisted', counters.storedMessages],
+    ['client/connack', counters.connectAccepted + counters.connectRefused],
+    ['client/connected', counters.connectAccepted],
+    ['session/takenover', counters.takeovers],
+    ['authorization/deny', dropped.notAuthorized],
+    ['delivery/dropped/expired', dropped.expired],
+    ['delivery/dropped/qos0_msg', dropped.linkFull + dropped.offlineQos0],
+    ['delivery/dropped/queue_full', dropped.queueFull + dropped.backlogFull],
+    ['delivery/dropped/too_large', dropped.tooLarge],
+  ]
+}
+
+function highest(one: Census, other: Census): Census {
+  return {
+    connections: Math.max(one.connections, other.connections),
+    sessions: Math.max(one.sessions, other.sessions),
+    subscriptions: Math.max(one.subscriptions, other.subscriptions),
+    sharedSubscriptions: Math.max(one.sharedSubscriptions, other.sharedSubscriptions),
+    retained: Math.max(one.retained, other.retained),
+  }
+}
