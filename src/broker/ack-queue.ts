@@ -9,7 +9,7 @@
 import { RingQueue } from '../lib/ring-queue.ts'
 import type { Ticket } from '../ports/store.ts'
 import type { Link } from '../ports/transport.ts'
-import type { Ack, AckType, Suback, Unsuback } from '../protocol/packet.ts'
+import { type Ack, type AckType, PacketType, type Suback, type Unsuback } from '../protocol/packet.ts'
 import { ReasonCode } from '../protocol/reason.ts'
 import type { Core } from './core.ts'
 import type { Outbox } from './outbox.ts'
@@ -22,6 +22,7 @@ export class AckQueue {
   readonly #outbox: Outbox
   /** Bounded by the pause, and in 5.0 by the connection, which counts what is unacknowledged. */
   readonly #waiting = new RingQueue<Waiting>(Number.POSITIVE_INFINITY)
+  #pubackCount = 0
   #isPaused = false
 
   constructor(core: Core, link: Link, outbox: Outbox) {
@@ -30,8 +31,9 @@ export class AckQueue {
     this.#outbox = outbox
   }
 
-  get length(): number {
-    return this.#waiting.length
+  /** PUBACKs that wait: QoS 1 messages of the client that are not acknowledged. */
+  get pubackCount(): number {
+    return this.#pubackCount
   }
 
   /** PUBACK, PUBREC or PUBCOMP. @param ticket the commit to wait for */
@@ -54,6 +56,7 @@ export class AckQueue {
     for (let next = this.#waiting.peek(); next !== undefined; next = this.#waiting.peek()) {
       if (next.ticket > ticket) break
       this.#waiting.shift()
+      if (next.packet.type === PacketType.puback) this.#pubackCount--
       this.#outbox.send(next.packet)
     }
     if (this.#isPaused && this.#waiting.length * 2 < this.#core.settings.receiveMaximum) {
@@ -66,6 +69,7 @@ export class AckQueue {
   /** Nobody is there to be told any more. */
   close(): void {
     this.#waiting.clear()
+    this.#pubackCount = 0
     this.#core.awaitingDurable.delete(this)
   }
 
@@ -75,6 +79,7 @@ export class AckQueue {
 
   #wait(ticket: Ticket, packet: Waiting['packet']): void {
     this.#waiting.push({ ticket, packet })
+    if (packet.type === PacketType.puback) this.#pubackCount++
     this.#core.awaitingDurable.add(this)
     if (!this.#isPaused && this.#waiting.length >= this.#core.settings.receiveMaximum) {
       this.#isPaused = true

@@ -398,7 +398,7 @@ export class Connection implements LinkOwner, Attachment {
 
   /** Messages of the client that we have not acknowledged. */
   #unacknowledgedCount(session: Session): number {
-    return this.#acks.length + session.incomingQos2.size
+    return this.#acks.pubackCount + session.incomingQos2.size
   }
 
   /** The commit that everything done for a durable session so far waits for. */

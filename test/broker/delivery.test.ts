@@ -624,3 +624,15 @@ t.test('a mountpoint is put before every topic and taken off again, whatever the
     'no certificate, no entry',
   )
 })
+
+t.test('a QoS 2 message counts once towards Receive Maximum, also while its PUBREC waits for the disk', async (t) => {
+  const broker = await TestBroker.start()
+  const client = broker.connect(durable('c'))
+  const publish = (packetId: number) => Buffer.from([0x34, 6, 0, 1, 0x61, 0, packetId, 0])
+  client.link.owner?.receive(Buffer.concat(Array.from({ length: 20 }, (_, i) => publish(i + 1))))
+  broker.settle()
+  t.ok(
+    client.takeAll().every((packet) => packet.type === PacketType.pubrec),
+    'twenty are allowed and received',
+  )
+})

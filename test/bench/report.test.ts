@@ -1,0 +1,63 @@
+import t from 'tap'
+import { heading, medianOf, rowsOf } from './report.ts'
+import type { Workload } from './workloads.ts'
+
+const flood: Workload = {
+  name: 'flood',
+  load: [],
+  figures: { messagesPerSecond: { of: 'ratio', min: 12 } },
+  connectionCount: 1,
+}
+
+t.test('the median of the runs counts, figure by figure', (t) => {
+  t.strictSame(
+    medianOf([
+      { p50Us: 9, p99Us: 1 },
+      { p50Us: 1, p99Us: 2 },
+      { p50Us: 2, p99Us: 9 },
+    ]),
+    { p50Us: 2, p99Us: 2 },
+  )
+  t.strictSame(medianOf([{ p50Us: 1 }, { p50Us: 2 }]), { p50Us: 1.5 })
+  t.strictSame(medianOf([]), {})
+  t.end()
+})
+
+t.test('a row tells both figures, their ratio and whether the goal is reached', (t) => {
+  const rowOf = (ours: number) =>
+    rowsOf(
+      flood,
+      new Map([['flood', { tidegate: { messagesPerSecond: ours }, mosquitto: { messagesPerSecond: 1000 } }]]),
+    )
+  t.match(rowOf(12_000), [/^flood +messages\/s +12,000 +1,000 +12\.00x {2}>= 12x yes$/])
+  t.match(rowOf(11_990), [/11\.99x {2}>= 12x no$/])
+  t.equal(heading.indexOf('goal'), rowOf(12_000)[0]?.indexOf('>='))
+  t.end()
+})
+
+t.test('without a peer there is no ratio and no verdict on it', (t) => {
+  const results = new Map([['flood', { tidegate: { messagesPerSecond: 5 } }]])
+  t.match(rowsOf(flood, results), [/^flood +messages\/s +5 +- +- {2}>= 12x$/])
+  t.end()
+})
+
+t.test('a workload may be measured against another, or by itself', (t) => {
+  const repeated: Workload = {
+    ...flood,
+    name: 'flood v5',
+    figures: { messagesPerSecond: { of: 'repeated', min: 0.85 }, kbPerConnection: { of: 'figure', max: 6 } },
+    repeats: 'flood',
+  }
+  const results = new Map([
+    ['flood', { tidegate: { messagesPerSecond: 1000 } }],
+    ['flood v5', { tidegate: { messagesPerSecond: 900, kbPerConnection: 6.5 } }],
+  ])
+  t.match(rowsOf(repeated, results), [/>= 0\.85x of MQTT 3\.1\.1: 0\.90x yes$/, /6\.5 .*<= 6 no$/])
+  t.end()
+})
+
+t.test('messages that did not arrive are told', (t) => {
+  const results = new Map([['flood', { tidegate: { messagesPerSecond: 5, missing: 0 }, mosquitto: { missing: 7 } }]])
+  t.match(rowsOf(flood, results), [/^flood/, /mosquitto: 7 messages did not arrive/])
+  t.end()
+})
