@@ -108,8 +108,12 @@ export class TcpSensor implements Sensor {
     client.on('error', () => {
       // It tries again by itself.
     })
+    const sent = new Set<number>()
     client.on('packetsend', (packet) => {
-      if (packet.cmd === 'publish' && packet.dup) this.account.resent.add(readingOf(packet.payload.toString())?.n ?? 0)
+      const n = packet.cmd === 'publish' ? readingOf(packet.payload.toString())?.n : undefined
+      if (n === undefined) return
+      if (sent.has(n)) this.account.resent.add(n)
+      sent.add(n)
     })
     const startedAtMs = performance.now()
     this.#timer = setInterval(() => {

@@ -170,10 +170,11 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     this.#receivedCount++
     const packetId = message.packetId
     const topic = this.#in.map(message.topic)
-    const ticket = topic === undefined ? undefined : this.#session.publish(message.withTopic(topic))
+    const ticket = topic === undefined ? 0 : this.#session.publish(message.withTopic(topic))
     if (packetId === 0) return
-    if (ticket === undefined && this.#acks.length === 0) this.#uplink.acknowledge(packetId)
-    else this.#acks.push({ ticket: ticket ?? 0, packetId })
+    if (ticket === undefined) this.#uplink.retreat('the local store takes nothing now')
+    else if (ticket === 0 && this.#acks.length === 0) this.#uplink.acknowledge(packetId)
+    else this.#acks.push({ ticket, packetId })
   }
 
   onDurable(ticket: Ticket): void {

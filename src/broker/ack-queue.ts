@@ -36,6 +36,11 @@ export class AckQueue {
     return this.#pubackCount
   }
 
+  /** The client is not listened to at the moment, so its silence says nothing. */
+  get isPaused(): boolean {
+    return this.#isPaused
+  }
+
   /** PUBACK, PUBREC or PUBCOMP. @param ticket the commit to wait for */
   acknowledge(ticket: Ticket, type: AckType, packetId: number, reasonCode: ReasonCode): void {
     // Before 5.0 an acknowledgement cannot say no. A message that the store refused stays unacknowledged, so that it is

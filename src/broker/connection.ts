@@ -519,6 +519,7 @@ export class Connection implements LinkOwner, Attachment {
       this.#abandon()
       return
     }
+    if (this.#acks.isPaused) this.#lastReceivedMs = this.#core.clock.nowMs()
     if (this.#core.clock.nowMs() - this.#lastReceivedMs < this.#keepAliveMs * 1.5) {
       this.#scheduleKeepAlive()
       return

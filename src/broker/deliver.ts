@@ -8,6 +8,7 @@
  * A QoS 2 message for a client that outlives this process goes out once the store knows its packet id, and its PUBREL
  * once the store knows that it was received: so it is delivered once, whenever the process ends.
  */
+import { must } from '../lib/assert.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Log } from '../ports/log.ts'
 import type { MessageLog, ReadLimit, Seq, Store, StoredMessage, Ticket } from '../ports/store.ts'
@@ -67,6 +68,15 @@ export class Delivery {
     const qos = lower(message.qos, recipient.qos)
     if (qos === 0) this.#sendQos0(recipient.session, message, true, recipient)
     else this.#sendOrWait(recipient.session, message, qos, true, recipient)
+  }
+
+  /**
+   * A message of a group for one of its members, who is there and has room (share-group.ts).
+   * @returns the packet id in the member's window; 0 when the client refuses packets of this size
+   */
+  hand(recipient: Recipient, message: Publish, qos: 1 | 2, retain: boolean): number {
+    const { session } = recipient
+    return this.#open(session, must(session.attachment, 'client of a member'), message, qos, retain, recipient, 0)
   }
 
   /** A group commit is durable: what waited for it goes out, then what is new in the log. */
@@ -303,19 +313,32 @@ export class Delivery {
       this.#counters.dropped.expired++ // [MQTT-3.3.2-5]
       return
     }
+    if (this.#open(session, attachment, message, qos, retain, recipient, seq) === 0) this.#counters.dropped.tooLarge++
+  }
+
+  /** @returns the packet id; 0 when the client refuses packets of this size */
+  #open(
+    session: Session,
+    attachment: Attachment,
+    message: Publish,
+    qos: Qos,
+    retain: boolean,
+    recipient: Recipient | undefined,
+    seq: Seq,
+  ): number {
     // A session that ends with its connection never sends again, so its window needs no copy of the message.
     const packetId = session.window.open(qos as 1 | 2, seq, session.isDurable ? message.own() : undefined)
     const ticket = qos === 2 && isStored(session, attachment) ? this.#record(session, packetId) : noTicket
     if (ticket > noTicket || session.outgoing.length > 0) {
       this.#dispatch(session, attachment, { ticket, packetId, message, retain, dup: false, recipient })
-      return
+      return packetId
     }
     if (attachment.sendPublish(message, qos, retain, false, packetId, seq, recipient)) {
       this.#counters.sentMessages++
-    } else {
-      session.window.close(packetId)
-      this.#counters.dropped.tooLarge++
+      return packetId
     }
+    session.window.close(packetId)
+    return 0
   }
 
   /** Stores what a packet id stands for. @returns the commit to wait for before the client is told */
@@ -368,6 +391,7 @@ export class Delivery {
     } else {
       window.close(packetId)
       this.#counters.dropped.tooLarge++
+      session.memberships?.onAcknowledged(packetId)
     }
   }
 

@@ -5,7 +5,6 @@ import type { Seq, Ticket } from '../ports/store.ts'
 import type { Qos, SubscriptionRequest } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Core } from './core.ts'
-import { noTicket } from './publish.ts'
 import type { Recipient } from './router.ts'
 import { SlotState } from './send-window.ts'
 import type { Attachment, Session } from './session.ts'
@@ -67,7 +66,7 @@ export class LocalClient implements LocalSession, Attachment {
   publish(message: Publish): Ticket | undefined {
     const path = this.#core.publishPath
     path.publish(message, undefined, this.#session, false)
-    return path.ticket === noTicket ? undefined : path.ticket
+    return path.reasonCode < 0x80 ? path.ticket : undefined
   }
 
   get backlogCount(): number {

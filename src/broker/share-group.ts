@@ -43,9 +43,10 @@ export class Member {
 
   /** Whether it can take a message of `qos` now. */
   hasRoom(qos: Qos): boolean {
-    const { attachment, window, waiting } = this.session
+    const { attachment, window, waiting, unsentCount } = this.session
     if (attachment === undefined || !attachment.canTake) return false
-    return lower(qos, this.recipient.qos) === 0 || (window.count < attachment.inflightMax && waiting.length === 0)
+    if (lower(qos, this.recipient.qos) === 0) return true
+    return window.count - unsentCount < attachment.inflightMax && waiting.length === 0
   }
 }
 
@@ -173,8 +174,9 @@ export class ShareGroup implements Attachment {
       this.#away.clear()
     }
     this.#handOutReturned()
-    const { waiting, reader } = this.#session
-    if (waiting.length > 0 || reader === 'catching-up') this.#core.delivery.advance(this.#session)
+    const { outgoing, waiting, reader } = this.#session
+    if (outgoing.length > 0 || waiting.length > 0 || reader === 'catching-up')
+      this.#core.delivery.advance(this.#session)
   }
 
   /** What it has not acknowledged waits for it until somebody else is there to take it. */
@@ -193,7 +195,6 @@ export class ShareGroup implements Attachment {
   }
 
   takeBack(handed: Handed): void {
-    this.#core.counters.sentMessages++
     this.#returned.push(handed)
   }
 
@@ -219,10 +220,14 @@ export class ShareGroup implements Attachment {
     _recipient: Recipient | undefined,
   ): boolean {
     const handed = { group: this, packetId, message, qos, retain }
-    if (!dup) return this.#handOut(handed)
-    // An earlier run of the process had it under way; nobody here knows whose it was.
-    this.#returned.push(handed)
-    this.#handOutReturned()
+    if (dup) {
+      // An earlier run of the process had it under way; nobody here knows whose it was.
+      this.#returned.push(handed)
+      this.#handOutReturned()
+    } else if (!this.#handOut(handed)) {
+      return false
+    }
+    this.#core.counters.sentMessages-- // The copy of the member was counted, and is the only one.
     return true
   }
 
@@ -253,19 +258,16 @@ export class ShareGroup implements Attachment {
   #handTo(member: Member, handed: Handed): boolean {
     const { session, recipient } = member
     const { message } = handed
-    const attachment = session.attachment as Attachment
     const qos = lower(handed.qos, recipient.qos) // [MQTT-4.8.2-3]
     const retain = handed.retain && recipient.retainAsPublished
     if (qos === 0) {
-      if (!attachment.sendPublish(message, 0, retain, false, 0, 0, recipient)) return false
+      if (session.attachment?.sendPublish(message, 0, retain, false, 0, 0, recipient) !== true) return false
+      this.#core.counters.sentMessages++
       if (handed.packetId !== 0) this.#session.window.close(handed.packetId)
       return true
     }
-    const packetId = session.window.open(qos as 1 | 2, 0, message.own())
-    if (!attachment.sendPublish(message, qos, retain, false, packetId, 0, recipient)) {
-      session.window.close(packetId)
-      return false
-    }
+    const packetId = this.#core.delivery.hand(recipient, message.own(), qos, retain)
+    if (packetId === 0) return false
     ;(session.memberships as Membership).hold(packetId, handed)
     return true
   }

@@ -4,7 +4,7 @@
  */
 import { accessSync, constants } from 'node:fs'
 import { Failure } from '../lib/errors.ts'
-import { formatBind, isLocal } from './address.ts'
+import { formatBind } from './address.ts'
 import { formatSetting, type Path, type SourceOf, unusableSetting } from './complaint.ts'
 import {
   clientCertificate,
@@ -14,6 +14,7 @@ import {
   type ParsedBridge,
   type ParsedListener,
   serialName,
+  staysLocal,
 } from './settings.ts'
 
 const tlsKeys = ['certificate', 'private_key', 'ca'] as const
@@ -63,7 +64,7 @@ export function brokenRules(parsed: Parsed, sourceOf: SourceOf, locate: (file: s
     if (mountpoint?.includes('{identity}') === true && !requiresIdentity) {
       complain([...path, 'mountpoint'], mountpoint, 'no {identity} without client_certificate = "required"')
     }
-    if (!isLocal(bind) && !requiresIdentity && listener.allow_anonymous !== true) {
+    if (!staysLocal(listener) && !requiresIdentity && listener.allow_anonymous !== true) {
       const setting = [...path, 'bind']
       const detail = `${sourceOf(setting)}: ${formatSetting(setting, formatBind(bind))}`
       failures.push(new Failure('ERR_LISTENER_OPEN', detail))

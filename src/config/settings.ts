@@ -38,6 +38,7 @@ export interface ListenerSettings {
   /** May hold `{identity}`. */
   readonly mountpoint: string | undefined
   readonly gateways: boolean
+  readonly proxyProtocol: boolean
 }
 
 export interface ListenerTls {
@@ -107,6 +108,11 @@ export function clientCertificate(listener: ParsedListener): 'required' | 'none'
   return listener.client_certificate ?? (hasTls(listener) ? 'required' : 'none')
 }
 
+/** Only programs of this machine reach it. A proxy of this machine may bring others. */
+export function staysLocal({ bind, proxy_protocol }: ParsedListener): boolean {
+  return isLocal(bind) && !proxy_protocol
+}
+
 export function hasTls({ type }: ParsedListener): boolean {
   return type === 'tls' || type === 'wss'
 }
@@ -124,9 +130,10 @@ function toListener(listener: ParsedListener, locate: (file: string) => string):
       ? { files: toTlsFiles(listener, locate), clientCertificate: clientCertificate(listener) }
       : undefined,
     webSocketPath: hasWebSocket(listener) ? (listener.path ?? '/mqtt') : undefined,
-    allowAnonymous: listener.allow_anonymous ?? isLocal(bind),
+    allowAnonymous: listener.allow_anonymous ?? staysLocal(listener),
     mountpoint: listener.mountpoint,
     gateways: listener.gateways,
+    proxyProtocol: listener.proxy_protocol,
   }
 }
 

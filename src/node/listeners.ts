@@ -41,19 +41,19 @@ export class Listeners {
   }
 
   async #add(listener: ListenerSettings, settings: Settings, acceptor: Acceptor, log: Log): Promise<void> {
-    const { bind, tls } = listener
+    const { bind, tls, proxyProtocol: isProxied } = listener
     const traits = traitsOf(listener)
     if ('path' in bind) {
-      this.#open.push(await listenUnix(bind, acceptor, traits, log))
+      this.#open.push(await listenUnix({ ...bind, isProxied }, acceptor, traits, log))
       return
     }
     const openLink = await webSocketLinks(listener, settings)
     if (tls === undefined) {
-      this.#open.push(await listenTcp({ bind, openLink }, acceptor, traits, log))
+      this.#open.push(await listenTcp({ bind, openLink, isProxied }, acceptor, traits, log))
       return
     }
     const files = await tlsFiles(tls, settings.dataDir, log)
-    const opened = await listenTls({ bind, files, openLink }, acceptor, traits, log)
+    const opened = await listenTls({ bind, files, openLink, isProxied }, acceptor, traits, log)
     this.#open.push(opened)
     this.#reloads.push(() => opened.reload(files))
   }

@@ -30,7 +30,7 @@ export interface LocalSession {
   acknowledge(packetId: number): void
   /** The consumer can take QoS 0 again, or more bytes. */
   resume(): void
-  /** @returns the commit to wait for, or undefined when nothing had to be stored */
+  /** @returns the commit to wait for, 0 when nothing had to be stored, undefined when the store takes nothing now */
   publish(message: Publish): Ticket | undefined
   /** QoS >= 1 messages in the log that this session has not acknowledged: an upper bound, for people. */
   readonly backlogCount: number

@@ -77,7 +77,7 @@ class World {
   static async make(options: Options = {}): Promise<World> {
     const world = new World(options)
     await world.startCloud(options.cloudStore)
-    await world.startEdge()
+    await world.startEdge(options.edgeStore)
     return world
   }
 
@@ -90,9 +90,9 @@ class World {
     this.wire.acceptor = this.cloud.broker
   }
 
-  async startEdge(): Promise<void> {
+  async startEdge(wrap: (store: Store) => Store = (store) => store): Promise<void> {
     const { clock, random, edgeDisk } = this
-    const store = new MemoryStore({ clock, random, disk: edgeDisk })
+    const store = wrap(new MemoryStore({ clock, random, disk: edgeDisk }))
     this.edge = await TestBroker.start({ clock, store })
     this.bridge = new Bridge({
       settings: { name: 'up', out: this.out, in: this.in },
@@ -139,6 +139,7 @@ interface Options {
   in?: readonly MappingRule[]
   traits?: ListenerTraits
   cloudStore?: (store: Store) => Store
+  edgeStore?: (store: Store) => Store
 }
 
 /** A durable subscriber that acknowledges everything and keeps the payloads in order. */
@@ -341,39 +342,58 @@ t.test('messages from the cloud come down under their local names and do not go 
   t.same(collector.collect().topics, ['g/gw1/cmd/led'], "the operator's own, and no echo")
 })
 
+/** A store that can be made to take nothing. */
+function gated(store: Store, gate: { isWritable: boolean }): Store {
+  return {
+    log: store.log,
+    sessions: store.sessions,
+    inbox: store.inbox,
+    retained: store.retained,
+    marks: store.marks,
+    get lastTicket() {
+      return store.lastTicket
+    },
+    get durableTicket() {
+      return store.durableTicket
+    },
+    get isWritable() {
+      return gate.isWritable
+    },
+    bind: (owner) => store.bind(owner),
+    load: (loader) => store.load(loader),
+    close: () => store.close(),
+  }
+}
+
 t.test('a remote broker without room makes the bridge wait, not drop', async (t) => {
-  let isWritable = true
-  const world = await World.make({
-    cloudStore: (store) => ({
-      log: store.log,
-      sessions: store.sessions,
-      inbox: store.inbox,
-      retained: store.retained,
-      marks: store.marks,
-      get lastTicket() {
-        return store.lastTicket
-      },
-      get durableTicket() {
-        return store.durableTicket
-      },
-      get isWritable() {
-        return isWritable
-      },
-      bind: (owner) => store.bind(owner),
-      load: (loader) => store.load(loader),
-      close: () => store.close(),
-    }),
-  })
+  const gate = { isWritable: true }
+  const world = await World.make({ cloudStore: (store) => gated(store, gate) })
   const collector = new Collector(world.cloud, 'g/#')
   world.passMs(200)
-  isWritable = false
+  gate.isWritable = false
   publishMany(world.edge.connect({ clientId: 'd' }), 1, 10)
   world.passMs(10_000)
   t.same(collector.collect().payloads, [])
   t.equal(world.bridge.status.backlogCount, 10)
-  isWritable = true
+  gate.isWritable = true
   world.passMs(30_000)
   t.same(collector.collect().payloads, numbers(1, 10))
+})
+
+t.test('a local store that takes nothing makes messages from the cloud wait there', async (t) => {
+  const gate = { isWritable: true }
+  const down = [{ filter: 'cmd/#', qos: 1 as const, localPrefix: '', remotePrefix: '' }]
+  const world = await World.make({ in: down, out: [], edgeStore: (store) => gated(store, gate) })
+  const device = world.edge.connect(durable('device'))
+  device.subscribe('cmd/#', { qos: 1 })
+  world.passMs(500)
+  gate.isWritable = false
+  world.cloud.connect({ clientId: 'operator' }).publish('g/gw1/cmd/led', 'on', { qos: 1 })
+  world.passMs(5000)
+  t.same(device.takePayloads(), [])
+  gate.isWritable = true
+  world.passMs(30_000)
+  t.same(device.takePayloads(), ['on'])
 })
 
 t.test('a message that the remote broker will never take is given up and counted', async (t) => {

@@ -294,6 +294,7 @@ t.test(
     second.disconnect()
     t.equal(messagesOf(stayer).length, 1)
     t.equal(broker.broker.counters.dropped.shareMemberGone, 1)
+  t.equal(broker.broker.counters.sentMessages, 8 + 5 + 8 + 2, 'the copies that clients got')
   },
 )
 

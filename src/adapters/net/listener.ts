@@ -2,14 +2,15 @@
  * What all listeners share: opening the address, counting links, refusing new ones at the end. Closing a listener
  * frees its address at once and leaves the links that are open to their owners.
  */
-import type { AddressInfo, ListenOptions, Server, Socket } from 'node:net'
+import { type AddressInfo, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
 import { Failure } from '../../lib/errors.ts'
 import type { Log } from '../../ports/log.ts'
 import type { Acceptor, ListenerTraits } from '../../ports/transport.ts'
 import { type Address, formatAddress } from './address.ts'
 import { describeError } from './network-error.ts'
+import { readProxyHeader } from './proxied-socket.ts'
 import { RefusalLog } from './refusal-log.ts'
-import { type OpenLink, openLink, type Peer } from './socket-link.ts'
+import { type OpenLink, openLink, type Peer, remoteOf } from './socket-link.ts'
 
 export interface Listener {
   readonly linkCount: number
@@ -22,8 +23,18 @@ export interface NetListener extends Listener {
   readonly address: Address
 }
 
+/** What every kind of listener may have. */
+export interface ListenerOptions {
+  /** undefined = the socket carries MQTT and nothing else */
+  readonly openLink?: OpenLink | undefined
+  /** Clients come through a proxy that tells where they come from; nobody else gets in. */
+  readonly isProxied?: boolean
+}
+
+/** `server` tells of each socket by its event 'connection', with the remote address of the client behind it. */
 export class SocketListener implements NetListener {
   readonly refusals: RefusalLog
+  /** What listens: `server`, or what reads the header of a proxy for it. */
   readonly #server: Server
   readonly #acceptor: Acceptor
   readonly #traits: ListenerTraits
@@ -34,13 +45,12 @@ export class SocketListener implements NetListener {
   #address: Address = { host: '', port: 0 }
   #linkCount = 0
 
-  /** @param open makes links of sockets; undefined = the socket carries MQTT and nothing else */
-  constructor(server: Server, acceptor: Acceptor, traits: ListenerTraits, log: Log, open: OpenLink = openLink) {
-    this.#server = server
+  constructor(server: Server, acceptor: Acceptor, traits: ListenerTraits, log: Log, options: ListenerOptions) {
+    this.#server = options.isProxied === true ? createServer((socket) => this.#askProxy(socket, server)) : server
     this.#acceptor = acceptor
     this.#traits = traits
     this.#log = log
-    this.#openLink = open
+    this.#openLink = options.openLink ?? openLink
     this.refusals = new RefusalLog(log, traits.name)
   }
 
@@ -97,6 +107,20 @@ export class SocketListener implements NetListener {
       },
       (reason) => this.refusals.add(peer.remote, reason),
     )
+  }
+
+  #askProxy(socket: Socket, server: Server): void {
+    const proxy = remoteOf(socket)
+    this.#opening.add(socket)
+    const done = () => this.#opening.delete(socket)
+    readProxyHeader(socket, {
+      onSource: (source) => {
+        done()
+        server.emit('connection', socket, source === undefined ? proxy : formatAddress(source))
+      },
+      onRefused: (reason) => this.refusals.add(proxy, reason),
+    })
+    socket.once('close', done)
   }
 
   async close(): Promise<void> {

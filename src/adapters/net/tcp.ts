@@ -3,13 +3,11 @@ import { createServer } from 'node:net'
 import type { Log } from '../../ports/log.ts'
 import type { Acceptor, ListenerTraits } from '../../ports/transport.ts'
 import type { Address } from './address.ts'
-import { type NetListener, SocketListener } from './listener.ts'
-import { type OpenLink, remoteOf } from './socket-link.ts'
+import { type ListenerOptions, type NetListener, SocketListener } from './listener.ts'
+import { remoteOf } from './socket-link.ts'
 
-export interface TcpSettings {
+export interface TcpSettings extends ListenerOptions {
   readonly bind: Address
-  /** undefined = MQTT without anything around it */
-  readonly openLink?: OpenLink | undefined
 }
 
 /** Rejects with the Failure ERR_LISTEN. */
@@ -20,8 +18,10 @@ export async function listenTcp(
   log: Log,
 ): Promise<NetListener> {
   const server = createServer()
-  const listener = new SocketListener(server, acceptor, traits, log, settings.openLink)
-  server.on('connection', (socket) => listener.accept(socket, { remote: remoteOf(socket), identity: undefined }))
+  const listener = new SocketListener(server, acceptor, traits, log, settings)
+  server.on('connection', (socket, remote = remoteOf(socket)) => {
+    listener.accept(socket, { remote, identity: undefined })
+  })
   await listener.open(settings.bind)
   return listener
 }

@@ -9,15 +9,13 @@ import type { Log } from '../../ports/log.ts'
 import type { Acceptor, ListenerTraits } from '../../ports/transport.ts'
 import type { Address } from './address.ts'
 import { type CertificateFiles, readSecureOptions } from './certificate-files.ts'
-import { type NetListener, SocketListener } from './listener.ts'
+import { type ListenerOptions, type NetListener, SocketListener } from './listener.ts'
 import { describeCode, describeError } from './network-error.ts'
-import { type OpenLink, remoteOf } from './socket-link.ts'
+import { remoteOf } from './socket-link.ts'
 
-export interface TlsSettings {
+export interface TlsSettings extends ListenerOptions {
   readonly bind: Address
   readonly files: TlsFiles
-  /** undefined = MQTT without anything around it */
-  readonly openLink?: OpenLink | undefined
 }
 
 /** Paths of PEM files. */
@@ -47,19 +45,21 @@ export async function listenTls(
     rejectUnauthorized: requireIdentity,
     handshakeTimeout: handshakeTimeoutMs,
   })
-  const listener = new SocketListener(server, acceptor, traits, log, settings.openLink)
+  const listener = new SocketListener(server, acceptor, traits, log, settings)
   /** Connections whose handshake is under way, and where they come from. Each ends in one of the two events below. */
   const handshakes = new Map<Socket, string>()
 
-  server.on('connection', (socket) => handshakes.set(socket, remoteOf(socket)))
+  server.on('connection', (socket, remote = remoteOf(socket)) => handshakes.set(socket, remote))
   server.on('secureConnection', (socket) => {
-    handshakes.delete(socketUnder(socket))
+    const under = socketUnder(socket)
+    const remote = handshakes.get(under) ?? remoteOf(socket)
+    handshakes.delete(under)
     const identity = socket.authorized ? commonName(socket) : undefined
     if (requireIdentity && identity === undefined) {
-      listener.refusals.add(remoteOf(socket), 'the client certificate has no common name')
+      listener.refusals.add(remote, 'the client certificate has no common name')
       socket.destroy()
     } else {
-      listener.accept(socket, { remote: remoteOf(socket), identity })
+      listener.accept(socket, { remote, identity })
     }
   })
   server.on('tlsClientError', (error, socket) => {

@@ -8,7 +8,7 @@ import { connect, createServer } from 'node:net'
 import { Failure } from '../../lib/errors.ts'
 import type { Log } from '../../ports/log.ts'
 import type { Acceptor, ListenerTraits } from '../../ports/transport.ts'
-import { type Listener, listenFailure, SocketListener } from './listener.ts'
+import { type Listener, type ListenerOptions, listenFailure, SocketListener } from './listener.ts'
 
 /** Longest name that the system takes. A longer one would be cut without a word. */
 const pathBytesMax = 107
@@ -16,23 +16,24 @@ const pathBytesMax = 107
 /** The user and the group of the broker. */
 const socketMode = 0o660
 
-export interface UnixSettings {
+export interface UnixSettings extends ListenerOptions {
   readonly path: string
 }
 
 /** Rejects with the Failure ERR_LISTEN. */
 export async function listenUnix(
-  { path }: UnixSettings,
+  settings: UnixSettings,
   acceptor: Acceptor,
   traits: ListenerTraits,
   log: Log,
 ): Promise<Listener> {
+  const { path } = settings
   const server = createServer()
-  const listener = new SocketListener(server, acceptor, traits, log)
+  const listener = new SocketListener(server, acceptor, traits, log, settings)
   // Every client is the same file, so a number tells them apart in the log.
   let linkNumber = 0
-  server.on('connection', (socket) => {
-    listener.accept(socket, { remote: `unix:${path}#${++linkNumber}`, identity: undefined })
+  server.on('connection', (socket, remote = `unix:${path}#${++linkNumber}`) => {
+    listener.accept(socket, { remote, identity: undefined })
   })
   const bind = `unix:${path}`
   await makeWay(path, bind)

@@ -18,7 +18,7 @@ const listener = z.strictObject({
   ),
   allow_anonymous: optional(
     flag(),
-    'true on loopback and unix sockets, else false',
+    'true on loopback and unix sockets without proxy_protocol, else false',
     'Whether clients that prove nothing about themselves get in. A listener that other machines reach starts without required client certificates only when this is set to true.',
   ),
   certificate: optional(
@@ -37,6 +37,11 @@ const listener = z.strictObject({
     text('a topic prefix such as g/{identity}/, without wildcards', /^[^+#$\0][^+#\0]*\/$/),
     'none',
     'Put before every topic of a client and taken off again towards it, so that nobody reaches outside. {identity} stands for the common name of its certificate.',
+  ),
+  proxy_protocol: option(
+    flag(),
+    false,
+    'Whether clients come through a proxy that puts a PROXY protocol header, version 1 or 2, before their bytes. The log then shows the client and not the proxy. Whoever reaches such a listener can claim any address, so let only the proxy reach it.',
   ),
   gateways: option(
     flag(),
