@@ -256,7 +256,9 @@ export class Delivery {
     }
     const message = session.window.messageOf(packetId)
     if (message === undefined) return // Sent by an earlier run: it comes again when the log is read.
-    const recipient = this.#router.match(message.topic).find((candidate) => candidate.session === session)
+    const recipient =
+      session.memberships?.recipientOf(packetId) ??
+      this.#router.match(message.topic).find((candidate) => candidate.session === session)
     const retain = message.retain && (recipient?.retainAsPublished ?? false)
     this.#dispatch(session, attachment, { ticket, packetId, message, retain, dup: true, recipient }) // [MQTT-3.3.1-1]
   }

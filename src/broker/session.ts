@@ -60,6 +60,8 @@ export interface Memberships {
   /** The client may be able to take more. */
   onRoom(): void
   onDetached(): void
+  /** What the subscription asks for that brought the message; undefined when it was no shared one. */
+  recipientOf(packetId: number): Recipient | undefined
 }
 
 /** A message that waits in memory for room in the send window. */

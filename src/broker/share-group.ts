@@ -64,14 +64,18 @@ export class Membership implements Memberships {
   readonly #session: Session
   readonly groups = new Set<ShareGroup>()
   /** By packet id in the window of the session. */
-  readonly #handed = new Map<number, Handed>()
+  readonly #handed = new Map<number, Handed & { readonly recipient: Recipient }>()
 
   constructor(session: Session) {
     this.#session = session
   }
 
-  hold(packetId: number, handed: Handed): void {
-    this.#handed.set(packetId, handed)
+  hold(packetId: number, handed: Handed, recipient: Recipient): void {
+    this.#handed.set(packetId, { ...handed, recipient })
+  }
+
+  recipientOf(packetId: number): Recipient | undefined {
+    return this.#handed.get(packetId)?.recipient
   }
 
   onAcknowledged(packetId: number): void {
@@ -268,7 +272,7 @@ export class ShareGroup implements Attachment {
     }
     const packetId = this.#core.delivery.hand(recipient, message.own(), qos, retain)
     if (packetId === 0) return false
-    ;(session.memberships as Membership).hold(packetId, handed)
+    ;(session.memberships as Membership).hold(packetId, handed, recipient)
     return true
   }
 

@@ -115,6 +115,21 @@ t.test('one process at a time: the store of another one is refused until that en
   await (await openSqliteStore(options(path))).close()
 })
 
+t.test('a file of an older version is brought forward', async (t) => {
+  const path = newPath(t)
+  await (await openSqliteStore(options(path))).close()
+  const connection = await Connection.open(path, 'create')
+  await connection.execute('DROP TABLE outbound; PRAGMA user_version = 1')
+  await connection.close()
+  const run = await StoreRun.start(openSqliteStore(options(path)))
+  run.store.sessions.save(sessionRecord('a'))
+  run.store.sessions.saveOutbound('a', { packetId: 1, seq: 2, qos: 2, isReleased: false })
+  await run.store.close()
+  const next = await StoreRun.start(openSqliteStore(options(path)))
+  t.equal(next.sessions.get('a')?.outbound.length, 1)
+  await next.store.close()
+})
+
 t.test('a store that cannot be opened says why', async (t) => {
   const directory = t.testdir({ file: 'in the way', 'damaged.db': 'not a database, by any means'.repeat(500) })
   const path = join(directory, 'tidegate.db')

@@ -123,6 +123,54 @@ t.test('a packet id that a QoS 2 message without a place in the log had is not g
   t.not(again.takePublish().packetId, packetId)
 })
 
+t.test('of messages that had one packet id only the last is open, also after a second crash', async (t) => {
+  const lives = new Lives()
+  await lives.start()
+  const subscriber = lives.broker.connect(durable('s'))
+  subscriber.subscribe('a', { qos: 2 })
+  lives.commitAll()
+  subscriber.drop()
+  const publisher = lives.broker.connect({ clientId: 'p' })
+  publisher.publish('a', 'one', { qos: 2, packetId: 1 })
+  publisher.publish('a', 'two', { qos: 2, packetId: 2 })
+  // As a run leaves it in which packet ids went round between the two.
+  const { sessions } = lives.broker.store
+  for (const seq of [0, 1, 2]) sessions.saveOutbound('s', { packetId: 7, seq, qos: 2, isReleased: seq === 1 })
+  lives.commitAll()
+  for (let life = 0; life < 2; life++) {
+    await lives.start()
+    const again = lives.broker.connect(durable('s'))
+    lives.commitAll()
+    const messages = again.takeAll().filter((packet) => packet instanceof Publish)
+    t.same(
+      messages.map(({ payload, packetId, dup }) => [payload.toString(), packetId, dup]),
+      [['two', 7, true]],
+    )
+  }
+})
+
+t.test('a message that the log no longer holds is given up, and its packet id freed', async (t) => {
+  const lives = new Lives()
+  await lives.start()
+  lives.broker.connect(durable('s')).subscribe('a', { qos: 2 })
+  lives.commitAll()
+  const publisher = lives.broker.connect({ clientId: 'p' })
+  for (let packetId = 1; packetId <= 4; packetId++) publisher.publish('a', `${packetId}`, { qos: 2, packetId })
+  lives.commitAll()
+  lives.broker.store.log.trim(4)
+  lives.commitAll()
+
+  await lives.start()
+  const again = lives.broker.connect(durable('s'))
+  lives.broker.connect({ clientId: 'p' }).publish('a', '5', { qos: 2 })
+  lives.commitAll()
+  const freed = again.takeAll().filter((packet) => packet.type === PacketType.pubrel)
+  t.equal(freed.length, 4)
+  for (const packet of freed) answer(again, PacketType.pubcomp, 'packetId' in packet ? packet.packetId : 0)
+  lives.commitAll()
+  t.same(again.takePayloads(), ['5'])
+})
+
 t.test('what a client does not take any more frees its packet id, also when it is sent again', async (t) => {
   const lives = new Lives()
   await lives.start()

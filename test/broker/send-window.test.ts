@@ -86,3 +86,18 @@ t.test('records of an earlier run come back under their packet ids', async (t) =
   t.same(window.toRecords()[1], { packetId: 21, seq: 11, qos: 2, isReleased: true })
   t.equal(window.open(1, 13, undefined), 38, 'new ids go on behind them')
 })
+
+t.test('a later record takes over the packet id of an earlier one', async (t) => {
+  const window = new SendWindow()
+  window.restore({ packetId: 5, seq: 10, qos: 2, isReleased: true })
+  window.restore({ packetId: 6, seq: 11, qos: 2, isReleased: true })
+  window.restore({ packetId: 5, seq: 12, qos: 2, isReleased: false })
+  t.same(
+    window.toRecords().map(({ packetId, seq, isReleased }) => [packetId, seq, isReleased]),
+    [
+      [6, 11, true],
+      [5, 12, false],
+    ],
+  )
+  t.equal(window.oldestSeq, 11)
+})

@@ -294,7 +294,7 @@ t.test(
     second.disconnect()
     t.equal(messagesOf(stayer).length, 1)
     t.equal(broker.broker.counters.dropped.shareMemberGone, 1)
-  t.equal(broker.broker.counters.sentMessages, 8 + 5 + 8 + 2, 'the copies that clients got')
+    t.equal(broker.broker.counters.sentMessages, 8 + 5 + 8 + 2, 'the copies that clients got')
   },
 )
 
@@ -377,11 +377,12 @@ t.test('a group with durable members', async (t) => {
   await t.test('sends again to the same member as DUP when nobody else is there', async (t) => {
     const { broker } = await world()
     const first = joinDurable(broker, 'd1')
+    first.subscribe('$share/g/a/#', { qos: 1, id: 7 })
     publishAll(broker.connect({ clientId: 'p' }), ['x'], 1)
     const { packetId } = first.takePublish()
     first.drop()
     const again = broker.connect(durable('d1'))
-    t.match(messagesOf(again), [{ packetId, dup: true }])
+    t.match(messagesOf(again), [{ packetId, dup: true, properties: { subscriptionIdentifiers: [7] } }])
     again.puback(packetId)
     broker.passMs(2000)
     t.equal(broker.store.log.messageCount, 0)

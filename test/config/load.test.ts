@@ -178,6 +178,7 @@ t.test('a listener that other machines reach lets nobody in who was not asked', 
   t.ok(listen('type = "tcp"\nbind = "0.0.0.0:1883"\nallow_anonymous = true').ok)
   t.ok(listen('type = "tls"\nbind = "0.0.0.0:8883"\ncertificate = "auto"').ok)
   t.ok(listen(`${withoutClientCertificate}\nallow_anonymous = true`).ok)
+  t.match(linesOf(listen('type = "tcp"\nbind = "127.0.0.1:1883"\nproxy_protocol = true')), [/ERR_LISTENER_OPEN/])
   for (const bind of ['127.0.0.1:0', '127.1.2.3:1883', '[::1]:1883', 'localhost:1883']) {
     const [listener] = settingsOf(listen(`type = "tcp"\nbind = "${bind}"`)).listeners
     t.equal(listener?.allowAnonymous, true, bind)

@@ -4,6 +4,7 @@ import { EventEmitter, once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import mqtt from 'mqtt'
 import t, { type Test } from 'tap'
 import { freePort } from '../../firmware-sim/free-port.ts'
 import { makeCertificates } from '../../src/adapters/certificates/certificate-directory.ts'
@@ -53,6 +54,19 @@ t.test('edge: the will of a mosquitto client that is killed is published', async
   await watcher.end()
 })
 
+t.test('edge: SIGTERM tells 5.0 clients that it shuts down, and ends with 0 within five seconds', async (t) => {
+  const edge = await startEdge(t)
+  const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${edge.port}`, { protocolVersion: 5, reconnectPeriod: 0 })
+  t.teardown(() => client.endAsync(true))
+  const told = new Promise<number | undefined>((resolve) => {
+    client.once('disconnect', ({ reasonCode }) => resolve(reasonCode))
+  })
+  const startedAtMs = performance.now()
+  t.equal(await edge.terminate(), 0)
+  t.ok(performance.now() - startedAtMs < 5000)
+  t.equal(await told, 0x8b)
+})
+
 t.test('cloud: gateways come in over TLS with a certificate, and arrive under their own prefix', async (t) => {
   const { tls, connection, certs } = await startCloud(t)
   for (const version of versions) {
@@ -89,7 +103,14 @@ async function startEdge(t: Test) {
   writeFileSync(config, `name = "e"\ndata_dir = "${folder}/data"\n\n${listener}`)
   let child = await start(t, ['edge', '--config', config])
   return {
+    port,
     connection: ['-h', '127.0.0.1', '-p', String(port)],
+    /** Resolves with the exit code. */
+    async terminate(): Promise<number | null> {
+      const exited = once(child, 'exit')
+      child.kill('SIGTERM')
+      return ((await exited) as [number | null])[0]
+    },
     async kill() {
       const exited = once(child, 'exit')
       child.kill('SIGKILL')

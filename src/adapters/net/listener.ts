@@ -31,7 +31,7 @@ export interface ListenerOptions {
   readonly isProxied?: boolean
 }
 
-/** `server` tells of each socket by its event 'connection', with the remote address of the client behind it. */
+/** `server` tells of each socket by its event 'connection', where a proxy told it with the address of the client. */
 export class SocketListener implements NetListener {
   readonly refusals: RefusalLog
   /** What listens: `server`, or what reads the header of a proxy for it. */
@@ -116,7 +116,7 @@ export class SocketListener implements NetListener {
     readProxyHeader(socket, {
       onSource: (source) => {
         done()
-        server.emit('connection', socket, source === undefined ? proxy : formatAddress(source))
+        server.emit('connection', socket, source && formatAddress(source))
       },
       onRefused: (reason) => this.refusals.add(proxy, reason),
     })
