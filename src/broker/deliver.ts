@@ -4,25 +4,21 @@
  *
  *   not in the log:  sent now, or waits in memory up to a bound (QoS >= 1), or is dropped (QoS 0)
  *   in the log:      sent now, or the session falls back to reading the log by itself
- *
- * A QoS 2 message for a client that outlives this process goes out once the store knows its packet id, and its PUBREL
- * once the store knows that it was received: so it is delivered once, whenever the process ends.
  */
 import { must } from '../lib/assert.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Log } from '../ports/log.ts'
-import type { MessageLog, ReadLimit, Seq, Store, StoredMessage, Ticket } from '../ports/store.ts'
+import type { MessageLog, ReadLimit, Seq, Store, StoredMessage } from '../ports/store.ts'
 import type { Qos } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Counters } from './counters.ts'
+import { Departures } from './departures.ts'
+import { noTicket } from './publish.ts'
 import type { Recipient, Router } from './router.ts'
 import { SlotState } from './send-window.ts'
-import type { Attachment, Outgoing, Session, Waiting } from './session.ts'
+import type { Attachment, Session, Waiting } from './session.ts'
 
 const readLimit: ReadLimit = { countMax: 512, bytesMax: 1_048_576 }
-
-/** Nothing has to be stored first. */
-const noTicket: Ticket = 0
 
 /** After a failed read of the log the next try waits this long. */
 const readRetryMs = 1000
@@ -30,23 +26,21 @@ const readRetryMs = 1000
 export class Delivery {
   readonly #clock: Clock
   readonly #log: Log
-  readonly #store: Store
   readonly #messages: MessageLog
   readonly #router: Router
   readonly #counters: Counters
   /** Up to here live sessions have been served. */
   #routedSeq: Seq
   #isRouting = false
-  /** Sessions with something in `outgoing` that waits for a group commit. */
-  readonly #awaitingDurable = new Set<Session>()
+  readonly #departures: Departures
 
   constructor(parts: { clock: Clock; log: Log; store: Store; router: Router; counters: Counters }) {
     this.#clock = parts.clock
     this.#log = parts.log
-    this.#store = parts.store
     this.#messages = parts.store.log
     this.#router = parts.router
     this.#counters = parts.counters
+    this.#departures = new Departures(parts.store, parts.counters)
     this.#routedSeq = parts.store.log.lastSeq
   }
 
@@ -81,7 +75,7 @@ export class Delivery {
 
   /** A group commit is durable: what waited for it goes out, then what is new in the log. */
   onDurable(): void {
-    for (const session of this.#awaitingDurable) this.advance(session)
+    for (const session of this.#departures.waiting) this.advance(session)
     this.#routeDurable()
   }
 
@@ -138,8 +132,7 @@ export class Delivery {
 
   detached(session: Session): void {
     session.attachment = undefined
-    session.outgoing.clear()
-    this.#awaitingDurable.delete(session)
+    this.#departures.forget(session)
     if (session.reader === 'live') session.nextSeq = Math.max(session.nextSeq, this.#routedSeq + 1)
     session.reader = 'detached'
     session.memberships?.onDetached()
@@ -149,7 +142,7 @@ export class Delivery {
   advance(session: Session): void {
     const attachment = session.attachment
     if (attachment === undefined) return
-    if (session.outgoing.length > 0) this.#letOut(session, attachment)
+    if (session.outgoing.length > 0) this.#departures.letOut(session, attachment)
     while (session.waiting.length > 0 && hasRoom(session, attachment)) {
       const { message, qos, retain, recipient } = session.waiting.shift() as Waiting
       this.#send(session, attachment, message, qos, retain, recipient, 0)
@@ -162,7 +155,9 @@ export class Delivery {
   received(session: Session, packetId: number): void {
     session.window.release(packetId)
     const { attachment } = session
-    if (attachment !== undefined) this.#dispatch(session, attachment, pubrel(packetId, this.#record(session, packetId)))
+    if (attachment === undefined) return
+    const ticket = this.#departures.record(session, attachment, packetId, this.#routedSeq)
+    this.#departures.pubrel(session, attachment, packetId, ticket)
   }
 
   /** PUBACK, or PUBCOMP, or a PUBREC that refuses. */
@@ -248,10 +243,9 @@ export class Delivery {
 
   #sendAgain(session: Session, attachment: Attachment, packetId: number): void {
     const state = session.window.stateOf(packetId)
-    // What is in the window was stored at the latest when the session was claimed.
-    const ticket = state !== SlotState.sentQos1 && isStored(session, attachment) ? this.#store.lastTicket : noTicket
+    const ticket = state === SlotState.sentQos1 ? noTicket : this.#departures.ticketAgain(session, attachment)
     if (state === SlotState.released) {
-      this.#dispatch(session, attachment, pubrel(packetId, ticket))
+      this.#departures.pubrel(session, attachment, packetId, ticket)
       return
     }
     const message = session.window.messageOf(packetId)
@@ -260,7 +254,7 @@ export class Delivery {
       session.memberships?.recipientOf(packetId) ??
       this.#router.match(message.topic).find((candidate) => candidate.session === session)
     const retain = message.retain && (recipient?.retainAsPublished ?? false)
-    this.#dispatch(session, attachment, { ticket, packetId, message, retain, dup: true, recipient }) // [MQTT-3.3.1-1]
+    this.#departures.publish(session, attachment, { ticket, packetId, message, retain, dup: true, recipient }) // [MQTT-3.3.1-1]
   }
 
   /** @returns false when there is no room: the session must come back to `seq` */
@@ -330,9 +324,9 @@ export class Delivery {
   ): number {
     // A session that ends with its connection never sends again, so its window needs no copy of the message.
     const packetId = session.window.open(qos as 1 | 2, seq, session.isDurable ? message.own() : undefined)
-    const ticket = qos === 2 && isStored(session, attachment) ? this.#record(session, packetId) : noTicket
+    const ticket = qos === 2 ? this.#departures.record(session, attachment, packetId, this.#routedSeq) : noTicket
     if (ticket > noTicket || session.outgoing.length > 0) {
-      this.#dispatch(session, attachment, { ticket, packetId, message, retain, dup: false, recipient })
+      this.#departures.publish(session, attachment, { ticket, packetId, message, retain, dup: false, recipient })
       return packetId
     }
     if (attachment.sendPublish(message, qos, retain, false, packetId, seq, recipient)) {
@@ -343,60 +337,6 @@ export class Delivery {
     return 0
   }
 
-  /** Stores what a packet id stands for. @returns the commit to wait for before the client is told */
-  #record(session: Session, packetId: number): Ticket {
-    const { attachment, clientId, window } = session
-    if (attachment === undefined || !isStored(session, attachment)) return noTicket
-    const { sessions } = this.#store
-    const isReleased = window.stateOf(packetId) === SlotState.released
-    sessions.saveOutbound(clientId, { packetId, seq: window.seqOf(packetId), qos: 2, isReleased })
-    // With it goes the cursor, so that no more of this has to be kept than is open.
-    const cursor = session.cursor(this.#routedSeq)
-    if (cursor !== session.savedCursor) {
-      session.savedCursor = cursor
-      sessions.saveCursor(clientId, cursor)
-    }
-    return this.#store.lastTicket
-  }
-
-  #dispatch(session: Session, attachment: Attachment, outgoing: Outgoing): void {
-    session.outgoing.push(outgoing)
-    this.#letOut(session, attachment)
-  }
-
-  /** Sends what has not to wait any more, in order. */
-  #letOut(session: Session, attachment: Attachment): void {
-    const { outgoing } = session
-    for (let next = outgoing.peek(); next !== undefined && attachment.canTake; next = outgoing.peek()) {
-      if (next.ticket > this.#store.durableTicket) {
-        this.#awaitingDurable.add(session)
-        return
-      }
-      outgoing.shift()
-      this.#letOne(session, attachment, next)
-    }
-    this.#awaitingDurable.delete(session)
-  }
-
-  #letOne(session: Session, attachment: Attachment, outgoing: Outgoing): void {
-    const { packetId, message, retain, dup, recipient } = outgoing
-    const { window } = session
-    const state = window.stateOf(packetId)
-    if (message === undefined) {
-      if (state === SlotState.released) attachment.sendPubrel(packetId)
-      return
-    }
-    if (window.messageOf(packetId) !== message) return // A client may acknowledge what it was not sent.
-    const qos = state === SlotState.sentQos1 ? 1 : 2
-    if (attachment.sendPublish(message, qos, retain, dup, packetId, window.seqOf(packetId), recipient)) {
-      this.#counters.sentMessages++
-    } else {
-      window.close(packetId)
-      this.#counters.dropped.tooLarge++
-      session.memberships?.onAcknowledged(packetId)
-    }
-  }
-
   #isExpired(message: Publish): boolean {
     return message.expiresAtMs !== Number.POSITIVE_INFINITY && message.expiresAtMs <= this.#clock.nowMs()
   }
@@ -404,15 +344,6 @@ export class Delivery {
 
 function hasRoom(session: Session, attachment: Attachment): boolean {
   return session.window.count - session.unsentCount < attachment.inflightMax && attachment.canTake
-}
-
-/** The packet ids of QoS 2 messages for it are stored before they are sent. */
-function isStored(session: Session, attachment: Attachment): boolean {
-  return session.isDurable && attachment.outlivesUs
-}
-
-function pubrel(packetId: number, ticket: Ticket): Outgoing {
-  return { ticket, packetId, message: undefined, retain: false, dup: false, recipient: undefined }
 }
 
 function lower(a: Qos, b: Qos): Qos {

@@ -13,7 +13,7 @@
 import type { Seq } from '../ports/store.ts'
 import type { Qos } from '../protocol/packet.ts'
 import type { Session } from './session.ts'
-import { isShared } from './share.ts'
+import { isShared } from './share-name.ts'
 import type { Subscription } from './subscription.ts'
 
 const cachedTopicsMax = 16_384

@@ -131,6 +131,7 @@ export class ShareGroup implements Attachment {
   readonly #away = new Set<Membership>()
   /** Were with a member and wait for another one; older than everything that the session has not sent. */
   readonly #returned = new RingQueue<Handed>(Number.POSITIVE_INFINITY)
+
   /**
    * @param name `$share/{share name}/{topic filter}`, also the client id of the group's session
    * @param isDurable the session is kept in the store

@@ -1,39 +1,14 @@
 /**
- * Shared subscriptions, `$share/{share name}/{topic filter}` and `$queue/{topic filter}` (MQTT 5.0 §4.8.2): which
- * groups there are and who is in them. Share name and filter together name a group, and every group gets each message
- * once. A group begins with its first member, and ends with the turn in which the last one left, so that a client may
- * subscribe anew without losing what waits.
+ * Shared subscriptions (MQTT 5.0 §4.8.2): which groups there are and who is in them. Share name and filter together
+ * name a group, and every group gets each message once. A group begins with its first member, and ends with the turn
+ * in which the last one left, so that a client may subscribe anew without losing what waits.
  */
 import { must } from '../lib/assert.ts'
-import { parseSharedFilter, type SharedFilter } from '../protocol/topic.ts'
+import { parseSharedFilter } from '../protocol/topic.ts'
 import type { Core } from './core.ts'
 import { Membership, ShareGroup, wantsLog } from './share-group.ts'
+import { isShared } from './share-name.ts'
 import type { Subscription } from './subscription.ts'
-
-const sharePrefix = '$share/'
-const queuePrefix = '$queue/'
-
-/** The group of everybody who is subscribed by `$queue/`. */
-const queueShareName = '$queue'
-
-/**
- * The parts of a shared subscription as a client may write it; undefined for any other filter.
- * @throws PacketFault topicFilterInvalid
- * @example parseShare('$queue/jobs') // { shareName: '$queue', topicFilter: 'jobs' }
- */
-export function parseShare(filter: string): SharedFilter | undefined {
-  if (!filter.startsWith(queuePrefix)) return parseSharedFilter(filter)
-  return { shareName: queueShareName, topicFilter: filter.slice(queuePrefix.length) }
-}
-
-/** The one way in which a shared subscription is kept. */
-export function shareName(parts: SharedFilter): string {
-  return `${sharePrefix}${parts.shareName}/${parts.topicFilter}`
-}
-
-export function isShared(topicFilter: string): boolean {
-  return topicFilter.startsWith(sharePrefix)
-}
 
 export class ShareTable {
   readonly #core: Core

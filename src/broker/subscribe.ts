@@ -7,7 +7,7 @@ import { isValidTopicFilter } from '../protocol/topic.ts'
 import type { Core } from './core.ts'
 import { Recipient } from './router.ts'
 import type { Session } from './session.ts'
-import { parseShare, shareName } from './share.ts'
+import { parseShare, shareName } from './share-name.ts'
 import type { Subscription } from './subscription.ts'
 
 const granted = [ReasonCode.success, ReasonCode.grantedQos1, ReasonCode.grantedQos2] as const

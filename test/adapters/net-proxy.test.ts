@@ -215,13 +215,18 @@ t.test('a header stands before TLS, before WebSocket and on a unix socket alike'
   const unix = await listenUnix({ path, isProxied: true }, acceptor, traits, log)
   const ws = await listen(t, { openLink: webSocketLinks({ path: '/mqtt', packetBytesMax: 1000 }) })
 
-  const raw = connect(tls.address)
-  raw.write(hex(tcp4))
-  const secure = connectTls({ socket: raw, rejectUnauthorized: false })
-  secure.write('over TLS')
-  const first = await acceptor.next()
-  await first.until(() => first.received.toString() === 'over TLS')
-  t.equal(first.link.remote, '192.0.2.1:49152')
+  for (const turnCount of [0, 20]) {
+    const raw = connect(tls.address)
+    raw.write(hex(tcp4))
+    await once(raw, 'connect')
+    for (let turn = 0; turn < turnCount; turn++) await new Promise((resolve) => setImmediate(resolve))
+    const secure = connectTls({ socket: raw, rejectUnauthorized: false })
+    secure.write('over TLS')
+    const owner = await acceptor.next()
+    await owner.until(() => owner.received.toString() === 'over TLS')
+    t.equal(owner.link.remote, '192.0.2.1:49152')
+    secure.destroy()
+  }
 
   const garbage = connect(tls.address)
   garbage.write(Buffer.concat([hex(tcp6), Buffer.from('no TLS at all')]))
@@ -248,7 +253,7 @@ t.test('a header stands before TLS, before WebSocket and on a unix socket alike'
   await third.until(() => third.received.toString() === 'web')
   t.equal(third.link.remote, '192.0.2.1:49152')
 
-  for (const client of [secure, local, garbage]) client.destroy()
+  for (const client of [local, garbage]) client.destroy()
   web.terminate()
   await Promise.all([tls.close(), unix.close()])
 })

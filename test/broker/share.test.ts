@@ -468,6 +468,37 @@ t.test('a group with durable members', async (t) => {
     t.equal((await start()).broker.counters.sessionCount, 0)
   })
 
+  await t.test('keeps what waits when a member of higher QoS comes', async (t) => {
+    const { broker } = await world()
+    joinDurable(broker, 'd1', 1).drop()
+    publishAll(broker.connect({ clientId: 'p' }), oneTo(3), 1)
+    t.same(drain(joinDurable(broker, 'd2', 2)), oneTo(3))
+  })
+
+  await t.test('writes nothing after the stop', async (t) => {
+    const { broker } = await world()
+    const { clock, store } = broker
+    const leaver = joinDurable(broker, 'd1')
+    join(broker, 'm', 1)
+    leaver.send({ type: PacketType.unsubscribe, packetId: 2, topicFilters: ['$share/g/a/#'], properties: undefined })
+    broker.broker.stop()
+    const { lastTicket } = store
+    clock.endTurn()
+    t.equal(store.lastTicket, lastTicket)
+  })
+
+  await t.test('is done with a QoS 2 message that turns out to be too large', async (t) => {
+    const { broker } = await world()
+    const properties = { sessionExpiryInterval: 3600, maximumPacketSize: 50 }
+    const member = broker.connect({ ...durable('d1'), properties })
+    member.subscribe('$share/g/a/#', { qos: 2 })
+    const publisher = broker.connect({ clientId: 'p' })
+    publisher.publish('a/b', 'x'.repeat(60), { qos: 2, packetId: 1 })
+    t.equal(broker.broker.counters.dropped.tooLarge, 1)
+    broker.passMs(2000)
+    t.equal(broker.store.log.messageCount, 0)
+  })
+
   await t.test('subscribing anew after each reconnect keeps what waits', async (t) => {
     const { broker } = await world()
     joinDurable(broker, 'd1').drop()
@@ -563,6 +594,101 @@ t.test('whatever members do, every QoS 1 message is acknowledged by one of them 
       for (const index of [0, 1, 2]) broker.connect(durable(`d${index}`))
       broker.passMs(2500)
       return received.size === published && broker.store.log.messageCount === 0
+    }),
+    { numRuns: 200 },
+  )
+  t.pass('200 histories')
+})
+
+t.test('whatever members of any kind do, no QoS 2 message comes twice and nothing is kept for ever', async (t) => {
+  type Kind = { readonly isDurable: boolean; readonly qos: 0 | 1 | 2 }
+  const kinds: readonly Kind[] = [
+    { isDurable: true, qos: 2 },
+    { isDurable: false, qos: 2 },
+    { isDurable: true, qos: 1 },
+    { isDurable: false, qos: 0 },
+  ]
+  const who = fc.nat(kinds.length - 1)
+  const step = fc.oneof(
+    { weight: 5, arbitrary: fc.record({ publish: fc.constantFrom(0, 1, 2, 2, 2) }) },
+    { weight: 2, arbitrary: fc.record({ finish: who }) },
+    { weight: 2, arbitrary: fc.record({ begin: who }) },
+    { weight: 1, arbitrary: fc.record({ drop: who }) },
+    { weight: 1, arbitrary: fc.record({ end: who }) },
+    { weight: 2, arbitrary: fc.record({ connect: who }) },
+    { weight: 1, arbitrary: fc.record({ unsubscribe: who }) },
+  )
+  const topicFilters = ['$share/g/a/#']
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+      const broker = await TestBroker.start()
+      const publisher = broker.connect({ clientId: 'p' })
+      const clients: (TestClient | undefined)[] = kinds.map(() => undefined)
+      const copies = new Map<string, number>()
+      let published = 0
+
+      function connect(index: number): void {
+        if (clients[index] !== undefined) return
+        const { isDurable, qos } = kinds[index] as Kind
+        const client = broker.connect(isDurable ? durable(`c${index}`) : { clientId: `c${index}`, version: 5 })
+        client.subscribe('$share/g/a/#', { qos })
+        clients[index] = client
+      }
+
+      /** @param isWhole false: QoS 2 messages are received and not completed */
+      function answer(client: TestClient | undefined, isWhole: boolean): void {
+        for (let packets = client?.takeAll() ?? []; packets.length > 0; packets = client?.takeAll() ?? []) {
+          for (const packet of packets) {
+            const reply = { reasonCode: ReasonCode.success, properties: undefined }
+            if (packet.type === PacketType.pubrel && 'packetId' in packet && isWhole) {
+              client?.send({ type: PacketType.pubcomp, packetId: packet.packetId, ...reply })
+            }
+            if (!(packet instanceof Publish)) continue
+            if (packet.qos === 1) client?.puback(packet.packetId)
+            if (packet.qos < 2) continue
+            if (!packet.dup) copies.set(packet.payload.toString(), (copies.get(packet.payload.toString()) ?? 0) + 1)
+            client?.send({ type: PacketType.pubrec, packetId: packet.packetId, ...reply })
+          }
+        }
+      }
+
+      for (const action of steps) {
+        if ('publish' in action) {
+          published++
+          publisher.publish('a/b', String(published), { qos: action.publish as 0 | 1 | 2, packetId: published })
+          const reply = { reasonCode: ReasonCode.success, properties: undefined }
+          if (action.publish === 2) publisher.send({ type: PacketType.pubrel, packetId: published, ...reply })
+        } else if ('finish' in action) answer(clients[action.finish], true)
+        else if ('begin' in action) answer(clients[action.begin], false)
+        else if ('connect' in action) connect(action.connect)
+        else if ('unsubscribe' in action) {
+          clients[action.unsubscribe]?.send({
+            type: PacketType.unsubscribe,
+            packetId: 9,
+            topicFilters,
+            properties: undefined,
+          })
+        } else if ('drop' in action) {
+          clients[action.drop]?.drop()
+          clients[action.drop] = undefined
+        } else {
+          const properties = kinds[action.end]?.isDurable === true ? { sessionExpiryInterval: 0 } : undefined
+          clients[action.end]?.send({ type: PacketType.disconnect, reasonCode: ReasonCode.success, properties })
+          clients[action.end] = undefined
+        }
+      }
+      for (let index = 0; index < kinds.length; index++) {
+        clients[index]?.drop()
+        clients[index] = undefined
+      }
+      for (let round = 0; round < 3; round++) {
+        for (let index = 0; index < kinds.length; index++) {
+          connect(index)
+          answer(clients[index], true)
+        }
+      }
+      broker.passMs(2500)
+      return broker.store.log.messageCount === 0 && [...copies.values()].every((count) => count === 1)
     }),
     { numRuns: 200 },
   )

@@ -3,6 +3,7 @@
  * frees its address at once and leaves the links that are open to their owners.
  */
 import { type AddressInfo, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
+import { Server as TlsServer } from 'node:tls'
 import { Failure } from '../../lib/errors.ts'
 import type { Log } from '../../ports/log.ts'
 import type { Acceptor, ListenerTraits } from '../../ports/transport.ts'
@@ -74,10 +75,7 @@ export class SocketListener implements NetListener {
   async listen(options: ListenOptions, bind: string): Promise<void> {
     const server = this.#server
     await new Promise<void>((resolve, reject) => {
-      const onError = (error: NodeJS.ErrnoException) => {
-        server.off('listening', resolve)
-        reject(listenFailure(bind, error))
-      }
+      const onError = (error: NodeJS.ErrnoException) => reject(listenFailure(bind, error))
       server.once('error', onError)
       server.listen({ ...options, backlog: 1024 }, () => {
         server.off('error', onError)
@@ -94,7 +92,8 @@ export class SocketListener implements NetListener {
   accept(socket: Socket, peer: Peer): void {
     this.#linkCount++
     this.#opening.add(socket)
-    socket.once('close', () => {
+    // `once` would keep a wrapper of its own for each link.
+    socket.on('close', () => {
       this.#linkCount--
       this.#opening.delete(socket)
     })
@@ -116,6 +115,9 @@ export class SocketListener implements NetListener {
     readProxyHeader(socket, {
       onSource: (source) => {
         done()
+        // TLS reads below the stream of the socket. Others read the stream: it flows from the next turn on, when it
+        // has its owner, and one who pauses it now keeps it paused.
+        if (!(server instanceof TlsServer)) socket.resume()
         server.emit('connection', socket, source && formatAddress(source))
       },
       onRefused: (reason) => this.refusals.add(proxy, reason),

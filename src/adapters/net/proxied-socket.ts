@@ -9,7 +9,7 @@ const headerTimeoutMs = 5000
 
 /** One of the two, or neither when the socket closes before. */
 export interface ProxyOutcome {
-  /** The next byte of the socket is the client's. */
+  /** The next byte of the socket, which is paused, is the client's. */
   onSource(source: Address | undefined): void
   /** The socket is destroyed. */
   onRefused(reason: string): void
@@ -35,8 +35,6 @@ export function readProxyHeader(socket: Socket, outcome: ProxyOutcome): void {
     release()
     socket.pause()
     if (bytes.length > header.byteCount) socket.unshift(bytes.subarray(header.byteCount))
-    // Flows from the next turn on, when it has its owner; one who pauses it now keeps it paused.
-    socket.resume()
     outcome.onSource(header.source)
   }
   const release = () => {
