@@ -14,7 +14,7 @@ const mayImport = {
   adapters: ['ports', 'protocol', 'lib'],
   admin: ['ports', 'protocol', 'config', 'lib'],
   node: ['adapters', 'broker', 'bridge', 'gateway', 'ports', 'protocol', 'config', 'lib'],
-  cli: ['adapters/(net|certificates|serial-port|log-pino)', 'ports', 'protocol', 'config', 'lib'],
+  cli: ['adapters/(net|certificates|serial-port|log-pino|system)', 'ports', 'protocol', 'config', 'lib'],
 }
 
 const ours = '^(src|edge|cloud|firmware-sim|test)/'

@@ -161,8 +161,8 @@ static inline uint8_t tidegate__piece(const tidegate__pieces *pieces, uint16_t a
 }
 
 static inline uint16_t tidegate__crc(uint16_t crc, uint8_t byte) {
-  crc ^= (uint16_t)(byte << 8);
-  for (uint8_t bit = 0; bit < 8; bit++) crc = (uint16_t)((crc & 0x8000u) ? (crc << 1) ^ 0x1021u : crc << 1);
+  crc ^= (uint16_t)((uint16_t)byte << 8);
+  for (uint8_t bit = 0; bit < 8; bit++) crc = (uint16_t)((uint16_t)(crc << 1) ^ (crc & 0x8000u ? 0x1021u : 0u));
   return crc;
 }
 

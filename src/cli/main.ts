@@ -3,8 +3,8 @@
  * The `tidegate` command. Each command loads what it needs when it is called, so that none pays for another.
  * Exit codes: 0 done, 1 the world said no, 2 wrong use or settings.
  */
-import { existsSync, readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { packageVersion } from '../adapters/system/version.ts'
 import { Failure } from '../lib/errors.ts'
 import { addCerts } from './commands/certs.ts'
 import { addCloud } from './commands/cloud.ts'
@@ -16,7 +16,7 @@ import { complainOf } from './output.ts'
 
 const program = new Command('tidegate')
   .description('One MQTT broker from the serial port to the cloud.')
-  .version(version(), '--version', 'print the version')
+  .version(packageVersion(), '--version', 'print the version')
   .helpOption('--help', 'show this help')
   .helpCommand(false)
   .exitOverride()
@@ -40,12 +40,4 @@ try {
   } else {
     throw error
   }
-}
-
-/** The build lies one folder deeper than the source. */
-function version(): string {
-  const file = ['../../package.json', '../../../package.json']
-    .map((path) => new URL(path, import.meta.url))
-    .find((url) => existsSync(url))
-  return file === undefined ? 'unknown' : (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
 }

@@ -1,7 +1,8 @@
 /** Settings as people write them -> limits of the broker core. */
+
+import { packageVersion } from '../adapters/system/version.ts'
 import type { BrokerSettings } from '../broker/settings.ts'
 import type { Settings } from '../config/settings.ts'
-import { packageVersion } from './version.ts'
 
 /** In settings as on the wire, this many seconds mean for ever. */
 const foreverSeconds = 4_294_967_295

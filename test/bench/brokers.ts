@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -72,13 +72,17 @@ function startMosquitto(folder: string, port: number): ChildProcess {
   return spawn(mosquitto as string, ['-c', config], { stdio: ['ignore', 'ignore', 'pipe'] })
 }
 
+/** Below the ports that the system gives to clients, so that none of them takes it before the broker does. */
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000)
+    const server = createServer().listen(port, '127.0.0.1')
+    const isFree = await new Promise((resolve) => server.once('listening', () => resolve(true)).once('error', resolve))
+    if (isFree !== true) continue
+    server.close()
+    await once(server, 'close')
+    return port
+  }
 }
 
 async function isReachable(child: ChildProcess, port: number): Promise<boolean> {

@@ -1,0 +1,225 @@
+/*
+ * Holds tidegate_link.h against the vectors, one a line on standard input, binary in hex and `-` for nothing:
+ *
+ *   stuff PLAIN ENCODED | notcobs ENCODED | crc BYTES NUMBER | frame TYPE FLAGS SEQ ACK PAYLOAD WIRE | notframe WIRE
+ *   hello PAYLOAD MTU CREDIT WINDOW | nothello PAYLOAD
+ *
+ * With `fuzz SEED COUNT` as arguments instead it feeds so many bytes, noise and frames whole and damaged, and then
+ * looks whether the link still answers. Prints OK and a count, or what is wrong.
+ */
+#define TIDEGATE_LINK_MTU 600
+#define TIDEGATE_LINK_RX 700
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../tidegate_link.h"
+
+enum { BYTES_MAX = 2048 };
+
+typedef struct {
+  uint8_t bytes[BYTES_MAX];
+  uint16_t length;
+} row;
+
+static row written;
+static uint32_t now_ms = 0xfffff000u; /* Wraps around soon. */
+static uint32_t seed;
+static tidegate_link end;
+
+static void put(void *context, uint8_t byte) {
+  row *to = (row *)context;
+  if (to->length < BYTES_MAX) to->bytes[to->length++] = byte;
+}
+
+static int get(void *context) {
+  (void)context;
+  return -1;
+}
+
+static uint32_t millis(void *context) {
+  (void)context;
+  return now_ms;
+}
+
+static const tidegate_io io = {&written, put, get, millis};
+
+static void check(int is_right, const char *what) {
+  if (is_right) return;
+  printf("wrong: %s\n", what);
+  exit(1);
+}
+
+static row from_hex(const char *hex) {
+  row bytes = {{0}, 0};
+  unsigned value;
+  if (hex[0] == '-') return bytes;
+  for (; sscanf(hex, "%2x", &value) == 1; hex += 2) put(&bytes, (uint8_t)value);
+  return bytes;
+}
+
+static void open_link(void) {
+  tidegate_link_open(&end, &io, 115200, 0x0a0b0c0d, TIDEGATE_RESET_WATCHDOG, "s1", "thermo 1.2");
+  written.length = 0;
+}
+
+static void feed(const row *bytes) {
+  for (uint16_t at = 0; at < bytes->length; at++) tidegate__receive(&end, bytes->bytes[at]);
+}
+
+static int is_same(const row *left, const row *right) {
+  return left->length == right->length && memcmp(left->bytes, right->bytes, left->length) == 0;
+}
+
+static row wire_of(uint8_t type, uint8_t flags, uint8_t seq, uint8_t ack, const row *payload) {
+  tidegate_link sender;
+  row wire = {{0}, 0};
+  tidegate_io to = io;
+  to.context = &wire;
+  tidegate_link_open(&sender, &to, 115200, 1, 0, NULL, NULL);
+  sender.expected_seq = ack;
+  tidegate__put_frame(&sender, type, flags, seq, payload->bytes, 0, BYTES_MAX, payload->length);
+  return wire;
+}
+
+static void check_line(char *line) {
+  char *words[8] = {NULL};
+  int count = 0;
+  for (char *word = strtok(line, " \n"); word != NULL && count < 8; word = strtok(NULL, " \n")) words[count++] = word;
+  check(count >= 2, "a line of two words");
+  const row first = from_hex(words[1]);
+  open_link();
+  if (strcmp(words[0], "stuff") == 0) {
+    const row encoded = from_hex(words[2]);
+    tidegate__pieces pieces;
+    memset(&pieces, 0, sizeof pieces);
+    pieces.body = first.bytes;
+    pieces.body_size = BYTES_MAX;
+    pieces.body_length = first.length;
+    check(tidegate__stuff(&io, &pieces) == encoded.length && is_same(&written, &encoded), "encoded bytes");
+    feed(&encoded);
+    check(!end.is_bad && end.code_left == 0 && end.frame_length == first.length, "decoded length");
+    check(memcmp(end.frame, first.bytes, first.length) == 0, "decoded bytes");
+  } else if (strcmp(words[0], "notcobs") == 0) {
+    feed(&first);
+    check(end.code_left > 0 || end.frame_length < TIDEGATE__OVERHEAD, "bytes that are not COBS");
+  } else if (strcmp(words[0], "crc") == 0) {
+    uint16_t crc = 0xffff;
+    for (uint16_t at = 0; at < first.length; at++) crc = tidegate__crc(crc, first.bytes[at]);
+    check(crc == atoi(words[2]), "checksum");
+  } else if (strcmp(words[0], "frame") == 0) {
+    const row payload = from_hex(words[5]);
+    row wire = from_hex(words[6]);
+    const uint8_t type = (uint8_t)atoi(words[1]), flags = (uint8_t)atoi(words[2]);
+    const uint8_t seq = (uint8_t)atoi(words[3]), ack = (uint8_t)atoi(words[4]);
+    const row made = wire_of(type, flags, seq, ack, &payload);
+    check(is_same(&made, &wire), "written frame");
+    wire.length--; /* The delimiter behind it would clear what was taken in. */
+    feed(&wire);
+    check(tidegate__is_frame(&end), "whole frame");
+    check(end.frame[0] == (type << 4 | flags) && end.frame[1] == seq && end.frame[2] == ack, "header");
+    check(end.frame_length == payload.length + TIDEGATE__OVERHEAD, "length");
+    check(memcmp(end.frame + TIDEGATE__HEAD, payload.bytes, payload.length) == 0, "payload");
+  } else if (strcmp(words[0], "notframe") == 0) {
+    const uint16_t before = end.garbage_count;
+    feed(&first);
+    check(end.state == TIDEGATE__RESETTING && written.length == 0, "no answer to garbage");
+    check((end.garbage_count > before) == (first.length > 2), "garbage is counted");
+    check(end.code == 0 && end.frame_length == 0, "nothing is left of garbage");
+  } else if (strcmp(words[0], "hello") == 0) {
+    tidegate__hello hello;
+    tidegate__read_hello(first.bytes, first.length, &hello);
+    check(hello.boot_id == 0x0a0b0c0du && hello.conversation == 0x01020304u, "boot id and conversation");
+    check(hello.mtu == (uint32_t)atoi(words[2]) && hello.credit == (uint32_t)atoi(words[3]), "MTU and credit");
+    check((hello.window > 7 ? 7 : hello.window) == (uint32_t)atoi(words[4]), "window");
+  } else if (strcmp(words[0], "nothello") == 0) {
+    tidegate__hello hello;
+    check(!tidegate__read_hello(first.bytes, first.length, &hello), "refused fields");
+  } else {
+    check(0, words[0]);
+  }
+}
+
+static uint32_t draw(void) {
+  seed ^= seed << 13;
+  seed ^= seed >> 17;
+  return seed ^= seed << 5;
+}
+
+static void hello_of(row *payload, uint32_t conversation) {
+  payload->length = tidegate__number_field(payload->bytes, 2, 1, 1);
+  payload->length = (uint16_t)(payload->length + tidegate__number_field(payload->bytes + payload->length, 3, draw(), 4));
+  payload->length =
+      (uint16_t)(payload->length + tidegate__number_field(payload->bytes + payload->length, 4, conversation, 4));
+  for (uint8_t type = 6; type < 9; type++) {
+    payload->length = (uint16_t)(payload->length + tidegate__number_field(payload->bytes + payload->length, type,
+                                                                          draw() >> 16, type < 8 ? 2 : 1));
+  }
+}
+
+static row fuzzed(void) {
+  row payload = {{0}, 0};
+  row wire = {{0}, 0};
+  if (draw() % 4 == 0) {
+    for (uint32_t left = draw() % 900; left > 0; left--) put(&wire, draw() % 16 == 0 ? 0 : (uint8_t)draw());
+    return wire;
+  }
+  const uint8_t type = (uint8_t)(draw() % 4 == 0 ? draw() % 16 : 2 + draw() % 5);
+  if (type <= TIDEGATE__RSTACK) {
+    hello_of(&payload, draw() % 8 == 0 ? draw() : end.conversation);
+  } else {
+    for (uint32_t left = draw() % (draw() % 8 == 0 ? 640 : 60); left > 0; left--) put(&payload, (uint8_t)draw());
+  }
+  const uint8_t seq = (uint8_t)(end.expected_seq + (draw() % 4 == 0 ? draw() % 256 : 0));
+  const uint8_t ack = (uint8_t)(end.next_seq - draw() % 5);
+  wire = wire_of(type, (uint8_t)(draw() % 16), seq, ack, &payload);
+  if (draw() % 4 == 0) wire.bytes[draw() % wire.length] ^= (uint8_t)(1u << draw() % 8);
+  return wire;
+}
+
+static void fuzz(uint32_t count) {
+  uint32_t fed = 0, conversations = 0, read_bytes = 0;
+  uint8_t generation;
+  open_link();
+  generation = end.generation;
+  while (fed < count) {
+    uint8_t bytes[300];
+    const row wire = fuzzed();
+    feed(&wire);
+    fed += wire.length;
+    now_ms += draw() % 64 == 0 ? draw() % 3000 : draw() % 20;
+    written.length = 0;
+    if (draw() % 2 == 0) tidegate_link_poll(&end);
+    if (draw() % 4 == 0) read_bytes += tidegate_link_read(&end, bytes, (uint16_t)(draw() % sizeof bytes));
+    if (draw() % 4 == 0) tidegate_link_write(&end, bytes, (uint16_t)(draw() % 100));
+    if (draw() % 4096 == 0) tidegate_link_reset(&end);
+    check(end.rx_count <= TIDEGATE_LINK_RX && end.tx_count <= TIDEGATE_LINK_TX, "buffers within bounds");
+    if (end.state == TIDEGATE__OPEN) check(end.flight_bytes <= end.tx_count, "bytes under way are buffered");
+    if (end.state == TIDEGATE__OPEN && end.generation != generation) conversations++;
+    generation = end.generation;
+  }
+  tidegate_link_reset(&end);
+  const row delimiter = {{0}, 1};
+  row payload = {{0}, 0};
+  hello_of(&payload, end.conversation);
+  const row answer = wire_of(TIDEGATE__RSTACK, 0, 0, 0, &payload);
+  feed(&delimiter);
+  feed(&answer);
+  check(tidegate_link_connected(&end), "still answers");
+  check(conversations > 10 && read_bytes > 1000, "the fuzzing got anywhere");
+  printf("OK %lu bytes, %lu conversations, %lu bytes read\n", (unsigned long)fed, (unsigned long)conversations,
+         (unsigned long)read_bytes);
+}
+
+int main(int count, char **words) {
+  static char line[3 * BYTES_MAX];
+  int checked = 0;
+  if (count == 4 && strcmp(words[1], "fuzz") == 0) {
+    seed = (uint32_t)strtoul(words[2], NULL, 10);
+    fuzz((uint32_t)strtoul(words[3], NULL, 10));
+    return 0;
+  }
+  for (; fgets(line, sizeof line, stdin) != NULL; checked++) check_line(line);
+  printf("OK %d vectors\n", checked);
+  return 0;
+}
