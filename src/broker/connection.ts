@@ -36,7 +36,7 @@ import { decodePublish, type Publish, TopicMemo } from '../protocol/packets/publ
 import { ReasonCode, reasonName } from '../protocol/reason.ts'
 import { AckQueue } from './ack-queue.ts'
 import type { Core } from './core.ts'
-import { InboundAliases } from './inbound-aliases.ts'
+import { IncomingPublishes } from './incoming-publishes.ts'
 import { type Agreement, boundedExpirySeconds, negotiate } from './negotiate.ts'
 import { Outbox } from './outbox.ts'
 import { noTicket } from './publish.ts'
@@ -60,7 +60,7 @@ export class Connection implements LinkOwner, Attachment {
   readonly #frames: FrameDecoder
   readonly #topics = new TopicMemo()
   readonly #outbox: Outbox
-  readonly #aliases: InboundAliases
+  readonly #incoming: IncomingPublishes
   readonly #acks: AckQueue
   readonly #timer: WheelTimer
   #state: ConnectionState = { at: 'awaiting-connect' }
@@ -79,7 +79,7 @@ export class Connection implements LinkOwner, Attachment {
     this.#frames = new FrameDecoder(core.settings.packetBytesMax)
     this.#outbox = new Outbox(core, link)
     this.#acks = new AckQueue(core, link, this.#outbox)
-    this.#aliases = new InboundAliases(core.settings.topicAliasMaximum)
+    this.#incoming = new IncomingPublishes(core, this.#acks, traits.acceptsGateways)
     this.inflightMax = core.settings.inflightMax
     this.#lastReceivedMs = core.clock.nowMs()
     this.#timer = new WheelTimer(() => this.#onTimer())
@@ -125,7 +125,7 @@ export class Connection implements LinkOwner, Attachment {
     if (state.at === 'open') {
       if (header >> 4 === PacketType.publish) {
         const publish = decodePublish(bytes, start, end, header & 15, this.#version, this.#topics)
-        this.#receivePublish(publish, state.session, state.principal)
+        this.#incoming.receive(publish, state.session, state.principal)
         return
       }
       const packetId = decodeShortAckPacketId(header, bytes, start, end)
@@ -242,6 +242,7 @@ export class Connection implements LinkOwner, Attachment {
     this.inflightMax = agreement.inflightMax
     this.#mountpoint = mountpoint
     this.#outbox.mountpoint = mountpoint
+    this.#incoming.mountpoint = mountpoint
     this.#outbox.packetBytesMax = agreement.packetBytesMax
   }
 
@@ -306,46 +307,6 @@ export class Connection implements LinkOwner, Attachment {
     }
   }
 
-  #receivePublish(received: Publish, session: Session, principal: Principal): void {
-    const core = this.#core
-    const packetId = received.packetId
-    const qos = received.qos
-    if (qos === 2 && session.incomingQos2.has(packetId)) {
-      // Sent again because our PUBREC did not arrive; the message itself was taken already [MQTT-4.3.3-10].
-      this.#acks.acknowledge(this.#ticketOf(session), PacketType.pubrec, packetId, ReasonCode.success)
-      return
-    }
-    if (qos > 0 && this.#version === 5 && this.#unacknowledgedCount(session) >= core.settings.receiveMaximum) {
-      throw new PacketFault(ReasonCode.receiveMaximumExceeded, 'MQTT-3.3.4-7', 'more than Receive Maximum in flight')
-    }
-    const { properties } = received
-    const message = this.#mounted(properties === undefined ? received : this.#aliases.resolve(received, properties))
-    core.publishPath.publish(message, principal, session, this.#traits.acceptsGateways)
-    if (qos === 0) return
-    const { reasonCode, ticket } = core.publishPath
-    if (qos === 1) {
-      this.#acks.acknowledge(ticket, PacketType.puback, packetId, reasonCode) // [MQTT-4.3.2-4]
-      return
-    }
-    if (reasonCode >= 0x80) {
-      this.#acks.acknowledge(ticket, PacketType.pubrec, packetId, reasonCode)
-      return
-    }
-    session.incomingQos2.add(packetId)
-    if (session.isDurable) core.store.inbox.put(session.clientId, packetId)
-    this.#acks.acknowledge(session.isDurable ? core.store.lastTicket : ticket, PacketType.pubrec, packetId, reasonCode)
-  }
-
-  #mounted(message: Publish): Publish {
-    const mounted = this.#mountpoint === '' ? message : message.withTopic(this.#mountpoint + message.topic)
-    const { topicLevelsMax } = this.#core.settings
-    // A topic has fewer levels than characters, so that most need not be counted.
-    if (mounted.topic.length >= topicLevelsMax && levelCount(mounted.topic) > topicLevelsMax) {
-      throw new PacketFault(ReasonCode.topicNameInvalid, '', 'topic with too many levels')
-    }
-    return mounted
-  }
-
   #receiveAck(type: AckType, packetId: number, reasonCode: ReasonCode, session: Session): void {
     const { window } = session
     const state = window.stateOf(packetId)
@@ -365,14 +326,9 @@ export class Connection implements LinkOwner, Attachment {
       case PacketType.pubcomp:
         if (state === SlotState.released) this.#core.delivery.acknowledged(session, packetId)
         return
-      case PacketType.pubrel: {
-        const isKnown = session.incomingQos2.delete(packetId)
-        if (isKnown && session.isDurable) this.#core.store.inbox.release(session.clientId, packetId)
-        const answer = isKnown ? ReasonCode.success : ReasonCode.packetIdentifierNotFound
-        // Before the release is durable the id must not be used again: a restart would take the new message for the old.
-        this.#acks.acknowledge(this.#ticketOf(session), PacketType.pubcomp, packetId, answer) // [MQTT-4.3.3-11]
+      case PacketType.pubrel:
+        this.#incoming.release(packetId, session)
         return
-      }
       default:
         unreachable(type)
     }
@@ -394,11 +350,6 @@ export class Connection implements LinkOwner, Attachment {
     this.#leave(session, !isNormal, isNormal ? 'normal' : reasonName(packet.reasonCode)) // [MQTT-3.14.4-3]
     this.#core.log.debug({ clientId: this.#clientId, reasonCode: reasonName(packet.reasonCode) }, 'client disconnected')
     this.#endLink()
-  }
-
-  /** Messages of the client that we have not acknowledged. */
-  #unacknowledgedCount(session: Session): number {
-    return this.#acks.pubackCount + session.incomingQos2.size
   }
 
   /** The commit that everything done for a durable session so far waits for. */

@@ -1,0 +1,11 @@
+/* Everything that the owner of a link can call, once, so that its size can be read. */
+#include "../tidegate_link.h"
+
+tidegate_link footprint_state;
+
+void (*const footprint_open)(tidegate_link *, const tidegate_io *, uint32_t, uint32_t, uint8_t, const char *,
+                             const char *) = tidegate_link_open;
+void (*const footprint_calls[])(tidegate_link *) = {tidegate_link_poll, tidegate_link_reset, tidegate_link_leave};
+uint16_t (*const footprint_read)(tidegate_link *, uint8_t *, uint16_t) = tidegate_link_read;
+uint16_t (*const footprint_write)(tidegate_link *, const uint8_t *, uint16_t) = tidegate_link_write;
+void (*const footprint_log)(tidegate_link *, const char *) = tidegate_link_log;

@@ -1,0 +1,90 @@
+/**
+ * The messages of one client on their way in: alias and mountpoint, Receive Maximum, QoS 2 ids, and what each is
+ * acknowledged with (MQTT 5.0 §4.3). Where a message goes is decided in publish.ts.
+ */
+import type { Principal } from '../ports/auth.ts'
+import type { Ticket } from '../ports/store.ts'
+import { PacketFault } from '../protocol/fault.ts'
+import { PacketType } from '../protocol/packet.ts'
+import type { Publish } from '../protocol/packets/publish.ts'
+import { ReasonCode } from '../protocol/reason.ts'
+import type { AckQueue } from './ack-queue.ts'
+import type { Core } from './core.ts'
+import { InboundAliases } from './inbound-aliases.ts'
+import { noTicket } from './publish.ts'
+import type { Session } from './session.ts'
+import { levelCount } from './subscribe.ts'
+
+export class IncomingPublishes {
+  readonly #core: Core
+  readonly #acks: AckQueue
+  readonly #aliases: InboundAliases
+  readonly #isGateway: boolean
+  /** Put before every topic. */
+  mountpoint = ''
+
+  /** @param isGateway the peer numbers its messages */
+  constructor(core: Core, acks: AckQueue, isGateway: boolean) {
+    this.#core = core
+    this.#acks = acks
+    this.#aliases = new InboundAliases(core.settings.topicAliasMaximum)
+    this.#isGateway = isGateway
+  }
+
+  /** PUBLISH. @throws PacketFault */
+  receive(received: Publish, session: Session, principal: Principal): void {
+    const { store, publishPath } = this.#core
+    const { packetId, qos, properties } = received
+    if (qos === 2 && session.incomingQos2.has(packetId)) {
+      // Sent again because our PUBREC did not arrive; the message itself was taken already [MQTT-4.3.3-10].
+      this.#acks.acknowledge(this.#ticketOf(session), PacketType.pubrec, packetId, ReasonCode.success)
+      return
+    }
+    if (qos > 0) this.#checkReceiveMaximum(session)
+    const message = this.#mounted(properties === undefined ? received : this.#aliases.resolve(received, properties))
+    publishPath.publish(message, principal, session, this.#isGateway)
+    if (qos === 0) return
+    const { reasonCode, ticket } = publishPath
+    if (qos === 1) {
+      this.#acks.acknowledge(ticket, PacketType.puback, packetId, reasonCode) // [MQTT-4.3.2-4]
+      return
+    }
+    if (reasonCode >= 0x80) {
+      this.#acks.acknowledge(ticket, PacketType.pubrec, packetId, reasonCode)
+      return
+    }
+    session.incomingQos2.add(packetId)
+    if (session.isDurable) store.inbox.put(session.clientId, packetId)
+    this.#acks.acknowledge(session.isDurable ? store.lastTicket : ticket, PacketType.pubrec, packetId, reasonCode)
+  }
+
+  /** PUBREL. */
+  release(packetId: number, session: Session): void {
+    const isKnown = session.incomingQos2.delete(packetId)
+    if (isKnown && session.isDurable) this.#core.store.inbox.release(session.clientId, packetId)
+    const reasonCode = isKnown ? ReasonCode.success : ReasonCode.packetIdentifierNotFound
+    // Before the release is durable the id must not be used again: a restart would take the new message for the old.
+    this.#acks.acknowledge(this.#ticketOf(session), PacketType.pubcomp, packetId, reasonCode) // [MQTT-4.3.3-11]
+  }
+
+  #checkReceiveMaximum(session: Session): void {
+    if (session.version < 5) return
+    if (this.#acks.pubackCount + session.incomingQos2.size < this.#core.settings.receiveMaximum) return
+    throw new PacketFault(ReasonCode.receiveMaximumExceeded, 'MQTT-3.3.4-7', 'more than Receive Maximum in flight')
+  }
+
+  #mounted(message: Publish): Publish {
+    const mounted = this.mountpoint === '' ? message : message.withTopic(this.mountpoint + message.topic)
+    const { topicLevelsMax } = this.#core.settings
+    // A topic has fewer levels than characters, so that most need not be counted.
+    if (mounted.topic.length >= topicLevelsMax && levelCount(mounted.topic) > topicLevelsMax) {
+      throw new PacketFault(ReasonCode.topicNameInvalid, '', 'topic with too many levels')
+    }
+    return mounted
+  }
+
+  /** The commit that everything done for a durable session so far waits for. */
+  #ticketOf(session: Session): Ticket {
+    return session.isDurable ? this.#core.store.lastTicket : noTicket
+  }
+}

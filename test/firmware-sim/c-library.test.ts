@@ -1,0 +1,172 @@
+/** The link for microcontrollers, built for this machine: against the vectors, noise, and the gateway's end. */
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { createSystemClock } from '../../src/adapters/system/clock.ts'
+import { systemRandom } from '../../src/adapters/system/random.ts'
+import { SerialLink } from '../../src/gateway/serial-link.ts'
+import { must } from '../../src/lib/assert.ts'
+import { SeededRandom } from '../fakes/seeded-random.ts'
+import { type LinkVectors, vectorsPath } from '../gateway/link-vectors.ts'
+
+const include = fileURLToPath(new URL('../../firmware-sim/include', import.meta.url))
+const strict = ['-Wall', '-Wextra', '-Werror']
+const sanitized = [...strict, '-O1', '-g', '-fsanitize=address,undefined', '-fno-sanitize-recover=all']
+const fuzzByteCount = 10_000_000
+
+const lacking = ['gcc', 'g++', 'size'].filter((tool) => spawnSync(tool, ['--version']).error !== undefined)
+const skip = lacking.length > 0 ? `not installed: ${lacking.join(', ')}` : false
+
+t.test('the C library agrees with the vectors', { skip }, async (t) => {
+  const program = compile(t, 'gcc', ['-std=c99', join(include, 'test/vectors.c')])
+  const lines = vectorLines(JSON.parse(readFileSync(vectorsPath, 'utf8')))
+  t.equal(execFileSync(program, { input: `${lines.join('\n')}\n` }).toString(), `OK ${lines.length} vectors\n`)
+  const damaged = spawnSync(program, { input: 'crc 313233 1\n' })
+  t.strictSame([damaged.status, damaged.stdout.toString()], [1, 'wrong: checksum\n'], 'a wrong vector is noticed')
+})
+
+t.test(`the C library stands ${fuzzByteCount} bytes of noise and damaged frames`, { skip }, async (t) => {
+  const program = compile(t, 'gcc', ['-std=c99', join(include, 'test/vectors.c')])
+  for (const seed of ['1', '2', '3']) {
+    const said = execFileSync(program, ['fuzz', seed, `${fuzzByteCount}`]).toString()
+    t.match(said, /^OK \d{8} bytes, /)
+    t.comment(said.trim())
+  }
+})
+
+t.test('the C library is small', { skip }, async (t) => {
+  const folder = t.testdir()
+  const source = join(include, 'test/footprint.c')
+  const object = join(folder, 'footprint.o')
+  execFileSync('gcc', ['-std=c99', ...strict, '-Os', '-c', '-o', object, source])
+  const [, row = ''] = execFileSync('size', [object]).toString().trim().split('\n')
+  const [code, , state] = row.trim().split(/\s+/).map(Number)
+  t.comment(`on this machine: ${code} bytes of code, ${state} bytes of state with the default sizes`)
+  t.ok(must(state, 'state') < 600)
+  t.ok(must(code, 'code') < 8192)
+})
+
+const echoes = {
+  'the C library': ['gcc', '-std=c99', 'test/echo.c'],
+  'the Arduino shim': ['g++', '-std=c++11', 'test/shim.cpp'],
+}
+
+for (const [name, [compiler = '', standard = '', source = '']] of Object.entries(echoes)) {
+  t.test(`${name} and the gateway carry a stream both ways over a noisy line`, { skip }, async (t) => {
+    const program = compile(t, compiler, [standard, `-I${join(include, 'test/arduino')}`, join(include, source)])
+    const end = new GatewayEnd(t, program)
+    for (const seed of [1, 2]) {
+      await end.until(() => end.isUp)
+      const sent = new SeededRandom(seed).bytes(8000)
+      const startedAt = performance.now()
+      end.link.send(Buffer.from(sent))
+      await end.until(() => end.receivedByteCount >= sent.length)
+      t.ok(end.takeReceived().equals(sent), `conversation ${seed}`)
+      t.comment(`${Math.round((sent.length * 1000) / (performance.now() - startedAt))} bytes/s`)
+      end.isUp = false
+      end.link.reset()
+    }
+    t.equal(end.logged, 'echo starts')
+    t.strictSame(end.downs, [], 'in the conversations that the gateway asked for')
+    const { crcErrorCount, cobsErrorCount, retransmitCount } = end.link.counters
+    t.ok(crcErrorCount + cobsErrorCount > 0 && retransmitCount > 0, 'the line was noisy')
+    t.comment(`damaged ${crcErrorCount + cobsErrorCount}, sent again by the gateway ${retransmitCount}`)
+  })
+}
+
+/** The gateway's end, with a program as its device. A bit flips in one of 2000 bytes, both ways. */
+class GatewayEnd {
+  readonly link: SerialLink
+  readonly downs: string[] = []
+  isUp = false
+  logged = ''
+  #received: Buffer[] = []
+  readonly #child: ChildProcess
+  readonly #random = new SeededRandom(7)
+
+  constructor(t: Test, program: string) {
+    const child = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] })
+    this.#child = child
+    this.link = new SerialLink(
+      'host',
+      115_200,
+      {
+        write: (bytes) => child.stdin.write(this.#noisy(bytes)),
+        onUp: () => {
+          this.isUp = true
+        },
+        onBytes: (chunk) => this.#received.push(Buffer.from(chunk)),
+        onDrain: () => {},
+        onDown: (reason) => this.downs.push(reason),
+        onLog: (text) => {
+          this.logged = text.toString()
+        },
+      },
+      createSystemClock(undefined),
+      systemRandom,
+    )
+    child.stdout.on('data', (chunk: Buffer) => this.link.receive(this.#noisy(chunk)))
+    this.link.open()
+    t.teardown(async () => {
+      this.link.close()
+      const exit = once(child, 'exit')
+      child.stdin.end()
+      const [code] = await exit
+      t.equal(code, 0, 'the sanitizers found nothing')
+    })
+  }
+
+  get receivedByteCount(): number {
+    return this.#received.reduce((sum, chunk) => sum + chunk.length, 0)
+  }
+
+  takeReceived(): Buffer {
+    const all = Buffer.concat(this.#received)
+    this.#received = []
+    return all
+  }
+
+  /** A program that has ended is an error, not a wait for the runner's time limit. */
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      if (this.#child.exitCode !== null) throw new RangeError(`the device ended with ${this.#child.exitCode}`)
+      await wait(2)
+    }
+  }
+
+  #noisy(bytes: Buffer): Buffer {
+    if (!this.isUp) return bytes
+    return Buffer.from(
+      bytes.map((byte) => (this.#random.below(2000) === 0 ? byte ^ (1 << this.#random.below(8)) : byte)),
+    )
+  }
+}
+
+/** The program, with the sanitizers in it. */
+function compile(t: Test, compiler: string, options: readonly string[]): string {
+  const program = join(t.testdir(), 'program')
+  execFileSync(compiler, [...sanitized, ...options, '-o', program])
+  return program
+}
+
+/** The vectors as vectors.c reads them. */
+function vectorLines(vectors: LinkVectors): string[] {
+  const word = (hex: string): string => (hex === '' ? '-' : hex)
+  return [
+    ...vectors.cobs.map(({ plain, encoded }) => `stuff ${word(plain)} ${encoded}`),
+    ...vectors.cobsRefused.map(({ encoded }) => `notcobs ${encoded}`),
+    ...vectors.crc.map(({ bytes, crc }) => `crc ${word(bytes)} ${crc}`),
+    ...vectors.frames.map((frame) => {
+      return `frame ${frame.type} ${frame.flags} ${frame.seq} ${frame.ack} ${word(frame.payload)} ${frame.wire}`
+    }),
+    ...vectors.framesRefused.map(({ wire }) => `notframe ${wire}`),
+    ...vectors.hellos.map(({ payload, hello }) => {
+      return `hello ${payload} ${hello.mtuBytes} ${hello.creditBytes} ${hello.windowFrames}`
+    }),
+    ...vectors.hellosRefused.map(({ payload }) => `nothello ${word(payload)}`),
+  ]
+}
