@@ -11,10 +11,10 @@ import { MemoryStore } from '../src/adapters/store-memory/store.ts'
 import { createSystemClock } from '../src/adapters/system/clock.ts'
 import { AckQueue } from '../src/broker/ack-queue.ts'
 import { Connection } from '../src/broker/connection.ts'
+import { IncomingPublishes } from '../src/broker/incoming-publishes.ts'
 import { Outbox } from '../src/broker/outbox.ts'
 import { PublishPath } from '../src/broker/publish.ts'
 import { Router } from '../src/broker/router.ts'
-import { SendWindow } from '../src/broker/send-window.ts'
 import type { Link, LinkOwner, ListenerTraits } from '../src/ports/transport.ts'
 import { FrameDecoder } from '../src/protocol/frame.ts'
 import { OutputBuffer } from '../src/protocol/output.ts'
@@ -66,7 +66,7 @@ t.test('one QoS 1 message takes the steps of the map, in their order', async (t)
     spy(Router.prototype, 'match', '7 broker/router.ts', steps),
     spy(store.log, 'append', '8 ports/store.ts', steps),
     spy(AckQueue.prototype, 'onDurable', 'broker/ack-queue.ts', steps),
-    spy(SendWindow.prototype, 'open', '5 broker/session.ts', steps),
+    spy(IncomingPublishes.prototype, 'receive', '5 broker/incoming-publishes.ts', steps),
     spy(Outbox.prototype, 'sendPublish', '9 broker/deliver.ts', steps),
     spy(OutputBuffer.prototype, 'ensure', '10 protocol/output.ts', steps),
   ]
@@ -85,12 +85,12 @@ t.test('one QoS 1 message takes the steps of the map, in their order', async (t)
     '4 broker/connection.ts',
     '2 protocol/frame.ts',
     '3 protocol/packets/publish.ts',
+    '5 broker/incoming-publishes.ts',
     '6 broker/publish.ts',
     '7 broker/router.ts',
     '8 ports/store.ts',
     'broker/ack-queue.ts', // The commit is durable: PUBACK first, which already takes bytes of step 10.
     '10 protocol/output.ts',
-    '5 broker/session.ts',
     '9 broker/deliver.ts',
     '11 adapters/net/socket-link.ts',
   ])

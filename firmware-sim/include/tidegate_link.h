@@ -302,7 +302,7 @@ typedef struct {
 /* What the gateway says of itself; false when it is no whole hello of a gateway. */
 static inline bool tidegate__read_hello(const uint8_t *fields, uint16_t length, tidegate__hello *hello) {
   uint8_t seen = 0;
-  hello->mtu = hello->credit = hello->window = 0;
+  hello->role = hello->boot_id = hello->conversation = hello->mtu = hello->credit = hello->window = 0;
   for (uint16_t at = 0; at < length;) {
     if (length - at < 2 || length - at - 2 < fields[at + 1]) return false;
     const uint8_t type = fields[at], bytes = fields[at + 1];
@@ -312,9 +312,10 @@ static inline bool tidegate__read_hello(const uint8_t *fields, uint16_t length, 
     }
     at = (uint16_t)(at + 2 + bytes);
     if (bytes < 1 || bytes > 4) continue;
-    if (type == 2) hello->role = value, seen |= 1;
-    if (type == 3) hello->boot_id = value, seen |= 2;
-    if (type == 4) hello->conversation = value, seen |= 4;
+    if (type >= 2 && type <= 4) seen |= (uint8_t)(1u << type);
+    if (type == 2) hello->role = value;
+    if (type == 3) hello->boot_id = value;
+    if (type == 4) hello->conversation = value;
     if (type == 6) hello->mtu = value;
     if (type == 7) hello->credit = value;
     if (type == 8) hello->window = value;
@@ -322,7 +323,7 @@ static inline bool tidegate__read_hello(const uint8_t *fields, uint16_t length, 
   if (hello->mtu < 48) hello->mtu = 48;
   if (hello->credit < 64) hello->credit = 64;
   if (hello->window < 1) hello->window = 1;
-  return seen == 7 && hello->role == 1;
+  return seen == 0x1c && hello->role == 1;
 }
 
 static inline void tidegate__begin(tidegate_link *link, const tidegate__hello *peer) {

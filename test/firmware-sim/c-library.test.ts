@@ -74,11 +74,12 @@ for (const [name, [compiler = '', standard = '', source = '']] of Object.entries
     t.strictSame(end.downs, [], 'in the conversations that the gateway asked for')
     const { crcErrorCount, cobsErrorCount, retransmitCount } = end.link.counters
     t.ok(crcErrorCount + cobsErrorCount > 0 && retransmitCount > 0, 'the line was noisy')
+    t.equal(await end.close(), 0, 'the sanitizers found nothing')
     t.comment(`damaged ${crcErrorCount + cobsErrorCount}, sent again by the gateway ${retransmitCount}`)
   })
 }
 
-/** The gateway's end, with a program as its device. A bit flips in one of 2000 bytes, both ways. */
+/** The gateway's end, with a program as its device. A bit flips in one of 500 bytes, both ways. */
 class GatewayEnd {
   readonly link: SerialLink
   readonly downs: string[] = []
@@ -111,13 +112,19 @@ class GatewayEnd {
     )
     child.stdout.on('data', (chunk: Buffer) => this.link.receive(this.#noisy(chunk)))
     this.link.open()
-    t.teardown(async () => {
+    t.teardown(() => {
       this.link.close()
-      const exit = once(child, 'exit')
-      child.stdin.end()
-      const [code] = await exit
-      t.equal(code, 0, 'the sanitizers found nothing')
+      child.kill()
     })
+  }
+
+  /** Ends both; answers how the program ended. */
+  async close(): Promise<number | null> {
+    this.link.leave()
+    const exit = once(this.#child, 'exit')
+    this.#child.stdin?.end()
+    await exit
+    return this.#child.exitCode
   }
 
   get receivedByteCount(): number {
@@ -141,7 +148,7 @@ class GatewayEnd {
   #noisy(bytes: Buffer): Buffer {
     if (!this.isUp) return bytes
     return Buffer.from(
-      bytes.map((byte) => (this.#random.below(2000) === 0 ? byte ^ (1 << this.#random.below(8)) : byte)),
+      bytes.map((byte) => (this.#random.below(500) === 0 ? byte ^ (1 << this.#random.below(8)) : byte)),
     )
   }
 }
