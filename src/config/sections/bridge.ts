@@ -51,7 +51,7 @@ const bridge = z.strictObject({
   ),
   inflight_max: option(
     wholeNumber(1, 65_535),
-    64,
+    512,
     'Messages on their way up and not yet acknowledged. More fills long lines better. The remote broker may allow less.',
   ),
   out: option(z.array(rule), [{ filter: '#' }], 'What goes up.'),
