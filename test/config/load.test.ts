@@ -67,7 +67,7 @@ t.test('a bridge takes its defaults from the node and the address', (t) => {
     keepAliveSeconds: 60,
     reconnectMinMs: 1000,
     reconnectMaxMs: 120_000,
-    inflightMax: 64,
+    inflightMax: 512,
     out: [{ filter: '#', qos: 1, localPrefix: '', remotePrefix: '' }],
     in: [],
   })
