@@ -67,7 +67,7 @@ type State =
   | { readonly at: 'waiting'; readonly timer: Timer }
   | { readonly at: 'dialing'; readonly dial: Dial }
   | { readonly at: 'connecting'; readonly link: Link; readonly timer: Timer }
-  | { readonly at: 'subscribing'; readonly link: Link }
+  | { readonly at: 'subscribing'; readonly link: Link; readonly inflightMax: number }
   | { readonly at: 'online'; readonly link: Link }
 
 export type UplinkState = State['at']
@@ -244,8 +244,7 @@ export class Uplink implements LinkOwner {
       this.#goOnline(state.link, inflightMax)
       return
     }
-    this.#inflightMax = inflightMax
-    this.#state = { at: 'subscribing', link: state.link }
+    this.#state = { at: 'subscribing', link: state.link, inflightMax }
     this.#silentSinceMs = nowMs
     this.#send({
       type: PacketType.subscribe,
@@ -254,8 +253,6 @@ export class Uplink implements LinkOwner {
       properties: undefined,
     })
   }
-
-  #inflightMax = 1
 
   /** Nothing is published before the answers to it can come back. */
   #onSuback(reasonCodes: readonly ReasonCode[]): void {
@@ -267,7 +264,7 @@ export class Uplink implements LinkOwner {
       const topicFilter = this.#settings.subscriptions[index]?.topicFilter
       this.#log.warn({ topic: topicFilter, reasonCode: reasonName(reasonCode) }, 'remote broker refuses a subscription')
     }
-    this.#goOnline(state.link, this.#inflightMax)
+    this.#goOnline(state.link, state.inflightMax)
   }
 
   #goOnline(link: Link, inflightMax: number): void {
@@ -401,8 +398,7 @@ export class Uplink implements LinkOwner {
     const delayMs = this.#backoff.nextMs()
     this.#log.warn({ remote: this.#dialer.address, err: why, ms: Math.round(delayMs) }, 'uplink lost')
     this.#leave({ at: 'waiting', timer: this.#clock.after(delayMs, () => this.#dial()) })
-    if (state.at === 'dialing') state.dial.abort()
-    else state.link.destroy()
+    if ('link' in state) state.link.destroy()
   }
 
   #leave(next: State): void {
