@@ -71,12 +71,12 @@ function traitsOf({ type, bind, tls, mountpoint, allowAnonymous, gateways }: Lis
 
 /** Loaded where it is used: a gateway without browsers does not pay for it. */
 async function webSocketLinks(
-  { webSocketPath: path }: ListenerSettings,
+  { webSocketPath: path, allowAnonymous }: ListenerSettings,
   { mqtt }: Settings,
 ): Promise<OpenLink | undefined> {
   if (path === undefined) return undefined
   const { webSocketLinks } = await import('../adapters/net/web-socket.ts')
-  return webSocketLinks({ path, packetBytesMax: mqtt.packetBytesMax })
+  return webSocketLinks({ path, packetBytesMax: mqtt.packetBytesMax, sameHostOnly: allowAnonymous })
 }
 
 async function tlsFiles(tls: ListenerTls, dataDir: string, log: Log): Promise<TlsFiles> {

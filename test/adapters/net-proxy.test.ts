@@ -213,7 +213,7 @@ t.test('a header stands before TLS, before WebSocket and on a unix socket alike'
   const tls = await listenTls({ bind, files, isProxied: true }, acceptor, traits, log)
   const path = join(folder, 'socket')
   const unix = await listenUnix({ path, isProxied: true }, acceptor, traits, log)
-  const ws = await listen(t, { openLink: webSocketLinks({ path: '/mqtt', packetBytesMax: 1000 }) })
+  const ws = await listen(t, { openLink: webSocketLinks({ path: '/mqtt', packetBytesMax: 1000, sameHostOnly: false }) })
 
   for (const turnCount of [0, 20]) {
     const raw = connect(tls.address)

@@ -40,7 +40,7 @@ type Stage = { listener: NetListener; acceptor: RecordingAcceptor; log: Recordin
 async function listen(t: Test): Promise<Stage> {
   const acceptor = new RecordingAcceptor()
   const log = new RecordingLog()
-  const openLink = webSocketLinks({ path: '/mqtt', packetBytesMax })
+  const openLink = webSocketLinks({ path: '/mqtt', packetBytesMax, sameHostOnly: true })
   const listener = await listenTcp({ bind: { host: '127.0.0.1', port: 0 }, openLink }, acceptor, traits, log)
   t.teardown(() => {
     for (const owner of acceptor.owners) owner.link.destroy()
@@ -142,6 +142,19 @@ t.test('a client that does not offer the subprotocol gets a status with the reas
   probe.destroy()
 })
 
+t.test('where anybody gets in, pages of other hosts do not', async (t) => {
+  const { url, acceptor } = await listen(t)
+  for (const origin of ['https://elsewhere.example', 'null']) {
+    const page = new WebSocket(url, ['mqtt'], { origin })
+    t.match(await once(page, 'error'), [{ message: 'Unexpected server response: 403' }], origin)
+  }
+  t.equal(acceptor.owners.length, 0)
+  const own = new WebSocket(url, ['mqtt'], { origin: 'http://127.0.0.1:18083' })
+  own.on('error', () => {})
+  await once(own, 'open')
+  own.terminate()
+})
+
 t.test('what is no WebSocket is told so', async (t) => {
   const { url, log, listener } = await listen(t)
   for (const [path, status, body] of [
@@ -164,7 +177,7 @@ t.test('what is no WebSocket is told so', async (t) => {
     const client = connect(listener.address)
     client.write(bytes)
     t.match(Buffer.concat(await client.toArray()).toString(), answer)
-    t.equal(log.fieldsOf('client refused').at(-1)?.['reason'], reason)
+    t.match(log.fieldsOf('client refused').at(-1), { reason })
   }
 })
 

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
+import { PacedLine } from '../../firmware-sim/paced-line.ts'
 import { createSystemClock } from '../../src/adapters/system/clock.ts'
 import { systemRandom } from '../../src/adapters/system/random.ts'
 import { SerialLink } from '../../src/gateway/serial-link.ts'
@@ -17,6 +18,15 @@ const include = fileURLToPath(new URL('../../firmware-sim/include', import.meta.
 const strict = ['-Wall', '-Wextra', '-Werror']
 const sanitized = [...strict, '-O1', '-g', '-fsanitize=address,undefined', '-fno-sanitize-recover=all']
 const fuzzByteCount = 10_000_000
+
+const baudRate = 115_200
+const faults = {
+  random: new SeededRandom(7),
+  bitErrorRate: 1e-4,
+  dropRate: 1e-4,
+  duplicateRate: 1e-4,
+  garbageRate: 1e-4,
+}
 
 const lacking = ['gcc', 'g++', 'size'].filter((tool) => spawnSync(tool, ['--version']).error !== undefined)
 const skip = lacking.length > 0 ? `not installed: ${lacking.join(', ')}` : false
@@ -79,7 +89,7 @@ for (const [name, [compiler = '', standard = '', source = '']] of Object.entries
   })
 }
 
-/** The gateway's end, with a program as its device. A bit flips in one of 500 bytes, both ways. */
+/** The gateway's end, with a program as its device, on a line of 115200 baud. */
 class GatewayEnd {
   readonly link: SerialLink
   readonly downs: string[] = []
@@ -87,18 +97,24 @@ class GatewayEnd {
   logged = ''
   #received: Buffer[] = []
   readonly #child: ChildProcess
-  readonly #random = new SeededRandom(7)
+  readonly #lines: readonly PacedLine[]
 
   constructor(t: Test, program: string) {
+    const clock = createSystemClock(undefined)
     const child = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] })
     this.#child = child
+    const down = new PacedLine(baudRate, clock, (chunk) => child.stdin.write(chunk))
+    const up = new PacedLine(baudRate, clock, (chunk) => this.link.receive(chunk))
+    this.#lines = [up, down]
     this.link = new SerialLink(
       'host',
-      115_200,
+      baudRate,
       {
-        write: (bytes) => child.stdin.write(this.#noisy(bytes)),
+        write: (bytes) => down.write(bytes),
         onUp: () => {
           this.isUp = true
+          // Before, the line of text has to come through: nothing repeats it.
+          for (const line of this.#lines) line.faults = faults
         },
         onBytes: (chunk) => this.#received.push(Buffer.from(chunk)),
         onDrain: () => {},
@@ -107,24 +123,32 @@ class GatewayEnd {
           this.logged = text.toString()
         },
       },
-      createSystemClock(undefined),
+      clock,
       systemRandom,
     )
-    child.stdout.on('data', (chunk: Buffer) => this.link.receive(this.#noisy(chunk)))
+    child.stdout.on('data', (chunk: Buffer) => up.write(chunk))
     this.link.open()
     t.teardown(() => {
-      this.link.close()
+      this.#disconnect()
       child.kill()
     })
   }
 
-  /** Ends both; answers how the program ended. */
+  /** Ends the device with its input; answers how the program ended. */
   async close(): Promise<number | null> {
-    this.link.leave()
     const exit = once(this.#child, 'exit')
+    this.#disconnect()
     this.#child.stdin?.end()
     await exit
     return this.#child.exitCode
+  }
+
+  #disconnect(): void {
+    this.link.close()
+    for (const line of this.#lines) {
+      line.isConnected = false
+      line.clear()
+    }
   }
 
   get receivedByteCount(): number {
@@ -143,13 +167,6 @@ class GatewayEnd {
       if (this.#child.exitCode !== null) throw new RangeError(`the device ended with ${this.#child.exitCode}`)
       await wait(2)
     }
-  }
-
-  #noisy(bytes: Buffer): Buffer {
-    if (!this.isUp) return bytes
-    return Buffer.from(
-      bytes.map((byte) => (this.#random.below(500) === 0 ? byte ^ (1 << this.#random.below(8)) : byte)),
-    )
   }
 }
 

@@ -25,6 +25,8 @@ export interface WebSocketSettings {
   /** Of the request, such as `/mqtt`. */
   readonly path: string
   readonly packetBytesMax: number
+  /** Refuses pages of other hosts: where anybody gets in, any page in a browser nearby would. */
+  readonly sameHostOnly: boolean
 }
 
 /** Gives a listener for TCP or TLS links that speak MQTT over WebSocket. */
@@ -41,19 +43,21 @@ interface Opening {
 }
 
 interface Refusal {
-  readonly status: 400 | 404 | 426
+  readonly status: 400 | 403 | 404 | 426
   readonly reason: string
 }
 
 class WebSocketDoor {
   readonly #path: string
+  readonly #sameHostOnly: boolean
   readonly #http: Server
   readonly #webSockets: WebSocketServer
   /** Sockets that were neither let in nor refused yet. */
   readonly #openings = new Map<Duplex, Opening>()
 
-  constructor({ path, packetBytesMax }: WebSocketSettings) {
+  constructor({ path, packetBytesMax, sameHostOnly }: WebSocketSettings) {
     this.#path = path
+    this.#sameHostOnly = sameHostOnly
     const options: ServerOptions & { closeTimeout: number } = {
       noServer: true,
       clientTracking: false,
@@ -113,6 +117,9 @@ class WebSocketDoor {
   #refusalOf({ url = '', headers }: IncomingMessage): Refusal | undefined {
     if (url.split('?', 1)[0] !== this.#path) return { status: 404, reason: `asks for another path than ${this.#path}` }
     if (headers.upgrade === undefined) return undefined
+    if (this.#sameHostOnly && !isOfSameHost(headers.origin, headers.host)) {
+      return { status: 403, reason: 'comes from a page of another host' }
+    }
     const offered = headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? []
     if (subprotocols.some((name) => offered.includes(name))) return undefined // [MQTT-6.0.0-3]
     return { status: 400, reason: 'does not offer the subprotocol mqtt' }
@@ -130,4 +137,14 @@ class WebSocketDoor {
     this.#openings.get(socket)?.refuse(reason)
     this.#openings.delete(socket)
   }
+}
+
+/** Only browsers say where a request comes from; whoever says nothing is no page. The ports may differ. */
+function isOfSameHost(origin: string | undefined, host: string | undefined): boolean {
+  if (origin === undefined) return true
+  return (
+    URL.canParse(origin) &&
+    URL.canParse(`http://${host}`) &&
+    new URL(origin).hostname === new URL(`http://${host}`).hostname
+  )
 }
