@@ -21,7 +21,8 @@ public:
   /* The texts are not copied: they outlive the client. */
   TidegateClient(Stream &line, uint32_t baud, uint32_t bootId, uint8_t resetReason, const char *deviceId,
                  const char *firmware)
-      : _line(line), _baud(baud), _bootId(bootId), _resetReason(resetReason), _deviceId(deviceId), _firmware(firmware) {}
+      : _line(line), _baud(baud), _bootId(bootId), _resetReason(resetReason), _deviceId(deviceId),
+        _firmware(firmware) {}
 
   /* After the line has begun, and before anything else. */
   void begin() {

@@ -233,6 +233,7 @@ static inline void tidegate__put_frame(tidegate_link *link, uint8_t type, uint8_
   pieces.body_size = size;
   pieces.body_length = length;
   pieces.tail_length = 2;
+  pieces.tail[0] = pieces.tail[1] = 0;
   for (uint16_t index = 0; index < TIDEGATE__HEAD + length; index++) {
     crc = tidegate__crc(crc, tidegate__piece(&pieces, index));
   }
@@ -259,7 +260,9 @@ static inline uint8_t tidegate__number_field(uint8_t *to, uint8_t type, uint32_t
 
 static inline uint8_t tidegate__text_field(uint8_t *to, uint8_t type, const char *text) {
   uint8_t length = 0;
-  for (; text != NULL && text[length] != 0 && length < TIDEGATE__TEXT_MAX; length++) to[2 + length] = (uint8_t)text[length];
+  for (; text != NULL && length < TIDEGATE__TEXT_MAX && text[length] != 0; length++) {
+    to[2 + length] = (uint8_t)text[length];
+  }
   to[0] = type;
   to[1] = length;
   return (uint8_t)(length + 2);
@@ -416,7 +419,7 @@ static inline void tidegate__on_timeout(tidegate_link *link, uint32_t now) {
 /* The length of the next new frame; 0 when window or credit take none. */
 static inline uint16_t tidegate__next_length(const tidegate_link *link) {
   uint16_t length = (uint16_t)(link->tx_count - link->flight_bytes);
-  const uint16_t credit_most = (uint16_t)(link->peer_credit - 8u - (link->peer_credit + 253u) / 254u);
+  const uint16_t credit_most = (uint16_t)(link->peer_credit - 8u - ((uint32_t)link->peer_credit + 253u) / 254u);
   const uint16_t most = (uint16_t)(link->peer_mtu - TIDEGATE__OVERHEAD);
   uint32_t wire = 0;
   if (link->is_held || link->flight_count >= link->peer_window) return 0;
@@ -454,7 +457,7 @@ static inline void tidegate__fill(tidegate_link *link) {
 /* ---- The stream in ---- */
 
 static inline void tidegate__reject(tidegate_link *link, bool is_repeat, uint32_t now) {
-  if (link->is_nak_held && !is_repeat && !tidegate__is_due(now, link->nak_held_until)) return;
+  if (link->is_nak_held && !is_repeat) return;
   link->is_nak_held = true;
   link->nak_held_until = now + 100u;
   tidegate__put_bare(link, TIDEGATE__NAK);
@@ -564,7 +567,7 @@ static inline void tidegate_link_open(tidegate_link *link, const tidegate_io *io
   link->firmware = firmware;
   link->generation = 0;
   link->frame_length = link->code = link->code_left = 0;
-  link->is_bad = false;
+  link->is_bad = link->is_nak_held = false;
   link->rx_at = link->tx_at = 0;
   link->expected_seq = link->next_seq = 0;
   link->garbage_count = link->resent_count = 0;
@@ -574,6 +577,8 @@ static inline void tidegate_link_open(tidegate_link *link, const tidegate_io *io
 
 /* Takes what came, does what is due, sends what the line takes. Takes at most 256 bytes a call. */
 static inline void tidegate_link_poll(tidegate_link *link) {
+  const uint32_t begun = tidegate__now(link);
+  if (link->is_nak_held && tidegate__is_due(begun, link->nak_held_until)) link->is_nak_held = false;
   for (uint16_t left = 256; link->state != TIDEGATE__CLOSED && left > 0; left--) {
     const int byte = link->io.get(link->io.context);
     if (byte < 0) break;

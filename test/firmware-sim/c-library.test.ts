@@ -39,6 +39,11 @@ t.test('the C library agrees with the vectors', { skip }, async (t) => {
   t.strictSame([damaged.status, damaged.stdout.toString()], [1, 'wrong: checksum\n'], 'a wrong vector is noticed')
 })
 
+t.test('the C library answers each turn of a conversation', { skip }, async (t) => {
+  const program = compile(t, 'gcc', ['-std=c99', join(include, 'test/vectors.c')])
+  t.equal(execFileSync(program, ['talk']).toString(), 'OK talk\n')
+})
+
 t.test(`the C library stands ${fuzzByteCount} bytes of noise and damaged frames`, { skip }, async (t) => {
   const program = compile(t, 'gcc', ['-std=c99', join(include, 'test/vectors.c')])
   for (const seed of ['1', '2', '3']) {

@@ -160,6 +160,8 @@ function frame(name: string, type: number, flags: number, seq: number, ack: numb
 
 function refusedFrames(): LinkVectors['framesRefused'] {
   const good = toWire({ type: Type.data, flags: 0, seq: 0, ack: 0, payload: Buffer.from('hello') })
+  const promising = Buffer.from(good)
+  promising.writeUInt8(good.readUInt8(4) + 1, 4)
   const swapped = Buffer.from([0x20, 0, 0, 0x68, 0x69, 0, 0])
   swapped.writeUInt16BE(crc(swapped.subarray(0, -2)), 5)
   const short = Buffer.from([0x30, 0, 0, 0])
@@ -173,6 +175,7 @@ function refusedFrames(): LinkVectors['framesRefused'] {
     { name: 'a header of two bytes with its right checksum', wire: delimited(stuff(short)) },
     { name: 'one byte', wire: delimited(Buffer.from([1])) },
     { name: 'a group longer than the rest', wire: delimited(Buffer.from([9, 1, 1, 1])) },
+    { name: 'a right checksum in a group that promises one byte more', wire: hex(promising) },
     { name: 'text of a boot loader', wire: delimited(Buffer.from('rst:0x1 (POWERON_RESET),boot:0x13\r\n')) },
     { name: 'more than any frame', wire: delimited(Buffer.alloc(300, 0x55)) },
     { name: 'two delimiters and nothing between them', wire: '0000' },
@@ -227,16 +230,16 @@ function helloVectors(): HelloVector[] {
 }
 
 function refusedHellos(): LinkVectors['hellosRefused'] {
-  const whole = required()
   const four = Buffer.alloc(4, 1)
+  const whole = Buffer.concat([byte(2, 1), field(3, four), field(4, four)])
   return [
     { name: 'nothing', payload: '' },
     { name: 'cut inside of a value', payload: hex(whole.subarray(0, -1)) },
     { name: 'cut behind a type', payload: hex(Buffer.concat([whole, Buffer.from([9])])) },
     { name: 'a length beyond the end', payload: hex(Buffer.concat([whole, Buffer.from([9, 5, 0x61])])) },
     { name: 'no role', payload: hex(Buffer.concat([field(3, four), field(4, four)])) },
-    { name: 'no boot id', payload: hex(Buffer.concat([byte(2, 0), field(4, four)])) },
-    { name: 'no conversation', payload: hex(Buffer.concat([byte(2, 0), field(3, four)])) },
+    { name: 'no boot id', payload: hex(Buffer.concat([byte(2, 1), field(4, four)])) },
+    { name: 'no conversation', payload: hex(Buffer.concat([byte(2, 1), field(3, four)])) },
     { name: 'an unknown role', payload: hex(Buffer.concat([byte(2, 2), field(3, four), field(4, four)])) },
   ]
 }

@@ -4,7 +4,8 @@
  *   stuff PLAIN ENCODED | notcobs ENCODED | crc BYTES NUMBER | frame TYPE FLAGS SEQ ACK PAYLOAD WIRE | notframe WIRE
  *   hello PAYLOAD MTU CREDIT WINDOW | nothello PAYLOAD
  *
- * With `fuzz SEED COUNT` as arguments instead it feeds so many bytes, noise and frames whole and damaged, and then
+ * With `talk` as argument it plays the gateway through a conversation instead, and checks each answer.
+ * With `fuzz SEED COUNT` as arguments it feeds so many bytes, noise and frames whole and damaged, and then
  * looks whether the link still answers. Prints OK and a count, or what is wrong.
  */
 #define TIDEGATE_LINK_MTU 600
@@ -146,15 +147,20 @@ static uint32_t draw(void) {
   return seed ^= seed << 5;
 }
 
+static void add_number(row *payload, uint8_t type, uint32_t value, uint8_t bytes) {
+  uint8_t *to = payload->bytes + payload->length;
+  payload->length = (uint16_t)(payload->length + tidegate__number_field(to, type, value, bytes));
+}
+
+/* What a gateway says of itself, with limits of any size. */
 static void hello_of(row *payload, uint32_t conversation) {
-  payload->length = tidegate__number_field(payload->bytes, 2, 1, 1);
-  payload->length = (uint16_t)(payload->length + tidegate__number_field(payload->bytes + payload->length, 3, draw(), 4));
-  payload->length =
-      (uint16_t)(payload->length + tidegate__number_field(payload->bytes + payload->length, 4, conversation, 4));
-  for (uint8_t type = 6; type < 9; type++) {
-    payload->length = (uint16_t)(payload->length + tidegate__number_field(payload->bytes + payload->length, type,
-                                                                          draw() >> 16, type < 8 ? 2 : 1));
-  }
+  payload->length = 0;
+  add_number(payload, 2, 1, 1);
+  add_number(payload, 3, draw(), 4);
+  add_number(payload, 4, conversation, 4);
+  add_number(payload, 6, draw() >> 16, 2);
+  add_number(payload, 7, draw() >> 16, 2);
+  add_number(payload, 8, draw() >> 16, 1);
 }
 
 static row fuzzed(void) {
@@ -216,12 +222,121 @@ static void fuzz(uint32_t count) {
          (unsigned long)read_bytes);
 }
 
+/* The types of the frames written since the last call, a letter each: R and S are RST and RSTACK. */
+static const char *answers(void) {
+  static char letters[64];
+  static const char names[] = "RSDANIOL???E????";
+  tidegate_link reader;
+  size_t count = 0;
+  tidegate_link_open(&reader, &io, 115200, 1, 0, NULL, NULL);
+  for (uint16_t at = 0; at < written.length; at++) {
+    if (written.bytes[at] == 0 && reader.code != 0) {
+      check(tidegate__is_frame(&reader), "a whole frame was written");
+      if (count < sizeof letters - 1) letters[count++] = names[reader.frame[0] >> 4];
+      reader.frame_length = reader.code = reader.code_left = 0;
+    } else if (written.bytes[at] != 0) {
+      tidegate__receive(&reader, written.bytes[at]);
+    }
+  }
+  letters[count] = 0;
+  written.length = 0;
+  return letters;
+}
+
+static void say(uint8_t type, uint8_t seq, uint8_t ack, const row *payload) {
+  const row wire = wire_of(type, 0, seq, ack, payload);
+  feed(&wire);
+}
+
+static void expect(uint32_t later_ms, const char *letters, const char *what) {
+  for (uint32_t left = later_ms; left > 0; left--) {
+    now_ms++;
+    tidegate_link_poll(&end);
+  }
+  tidegate_link_poll(&end);
+  check(strcmp(answers(), letters) == 0, what);
+}
+
+static void talk(void) {
+  const row nothing = {{0}, 0};
+  const row bytes = {{'a', 'b'}, 2};
+  uint8_t read[8];
+  row hello;
+  seed = 1;
+  open_link();
+  expect(0, "R", "asks at once");
+  expect(2000, "RR", "asks again");
+  hello_of(&hello, end.conversation + 1);
+  say(TIDEGATE__RST, 0, 0, &hello);
+  expect(0, "R", "insists when RSTs cross");
+  say(TIDEGATE__RSTACK, 0, 0, &hello);
+  check(!tidegate_link_connected(&end), "the answer to another RST");
+  hello_of(&hello, end.conversation);
+  say(TIDEGATE__RSTACK, 0, 0, &hello);
+  check(tidegate_link_connected(&end), "the answer to its RST");
+  say(TIDEGATE__RST, 0, 0, &hello);
+  expect(0, "S", "answers the repeat of a RST");
+  say(TIDEGATE__DATA, 0, 0, &bytes);
+  expect(19, "", "waits with the acknowledgement");
+  expect(1, "A", "acknowledges a lone frame");
+  say(TIDEGATE__DATA, 0, 0, &bytes);
+  expect(0, "A", "acknowledges an old frame at once");
+  say(TIDEGATE__DATA, 1, 0, &bytes);
+  say(TIDEGATE__DATA, 2, 0, &bytes);
+  expect(0, "A", "acknowledges the second frame at once");
+  say(TIDEGATE__DATA, 4, 0, &bytes);
+  say(TIDEGATE__DATA, 5, 0, &bytes);
+  expect(0, "N", "one NAK for a gap");
+  say(TIDEGATE__PING, 0, 0, &nothing);
+  expect(0, "O", "answers a PING");
+  say(15, 0, 0, &nothing);
+  expect(0, "", "says nothing to an unknown type");
+  hello_of(&hello, end.conversation + 1);
+  say(TIDEGATE__RST, 0, 0, &hello);
+  expect(0, "", "bytes are read before another conversation begins");
+  check(tidegate_link_read(&end, read, sizeof read) == 6 && memcmp(read, "ababab", 6) == 0, "the stream so far");
+  say(TIDEGATE__RST, 0, 0, &hello);
+  expect(0, "S", "takes up the conversation of the gateway");
+  tidegate_link_write(&end, bytes.bytes, bytes.length);
+  expect(0, "D", "sends");
+  expect(130, "D", "sends again without an acknowledgement");
+  say(TIDEGATE__NAK, 0, 0, &nothing);
+  expect(0, "D", "sends again after a NAK");
+  say(TIDEGATE__ACK, 0, 1, &nothing);
+  check(tidegate_link_unsent(&end) == 0, "acknowledged");
+  expect(1999, "", "is quiet");
+  expect(6001, "IIIR", "gives up a silent gateway");
+  say(TIDEGATE__RSTACK, 0, 0, &hello);
+  hello_of(&hello, end.conversation);
+  say(TIDEGATE__RSTACK, 0, 0, &hello);
+  tidegate_link_write(&end, bytes.bytes, bytes.length);
+  for (uint8_t round = 0; round < 12; round++) {
+    for (uint16_t left = 1000; left > 0 && tidegate_link_connected(&end); left--) {
+      now_ms++;
+      tidegate_link_poll(&end);
+    }
+    if (tidegate_link_connected(&end)) say(TIDEGATE__PONG, 0, 0, &nothing);
+  }
+  check(strcmp(answers(), "DDDDDDR") == 0, "gives up what is never acknowledged");
+  hello_of(&hello, end.conversation);
+  say(TIDEGATE__RSTACK, 0, 0, &hello);
+  answers();
+  tidegate_link_leave(&end);
+  expect(0, "E", "says that it leaves");
+  expect(9000, "", "is quiet after it left");
+  printf("OK talk\n");
+}
+
 int main(int count, char **words) {
   static char line[3 * BYTES_MAX];
   int checked = 0;
   if (count == 4 && strcmp(words[1], "fuzz") == 0) {
     seed = (uint32_t)strtoul(words[2], NULL, 10);
     fuzz((uint32_t)strtoul(words[3], NULL, 10));
+    return 0;
+  }
+  if (count == 2 && strcmp(words[1], "talk") == 0) {
+    talk();
     return 0;
   }
   for (; fgets(line, sizeof line, stdin) != NULL; checked++) check_line(line);
