@@ -108,6 +108,7 @@ export class PublishPath {
       this.#refuseUnwritable()
       return
     }
+    message.isForMany = recipients.length > 1
     let isWantedByDurable = false
     for (let i = 0; i < recipients.length; i++) {
       const recipient = recipients[i] as Recipient

@@ -16,6 +16,7 @@ import {
   variableByteIntegerMax,
   writeVariableByteInteger,
 } from '../variable-byte-integer.ts'
+import { PublishImage } from './publish-image.ts'
 
 export class Publish {
   readonly type = PacketType.publish
@@ -30,6 +31,8 @@ export class Publish {
   expiresAtMs = Number.POSITIVE_INFINITY
   /** Client id of the publisher, for No Local; empty for messages made inside the house. */
   publisher = ''
+  /** Several clients get it now: what was encoded for one is copied for the next. */
+  isForMany = false
   /** Holds topic and payload. Borrowed from the receiver until `own`. */
   bytes: Buffer
   topicStart: number
@@ -249,6 +252,8 @@ export function encodePublish(
   properties: PublishProperties | undefined,
   packetBytesMax: number,
 ): boolean {
+  const isPlain = publish.isForMany && properties === undefined && !dup
+  if (isPlain && lastImage.fits(publish, version, qos, retain)) return lastImage.copyTo(out, packetId, packetBytesMax)
   const topicBytes = publish.topicEnd - publish.topicStart
   const payloadBytes = publish.payloadEnd - publish.payloadStart
   let bodyBytes = 2 + topicBytes + payloadBytes
@@ -265,13 +270,15 @@ export function encodePublish(
   const isReferenced = payloadBytes >= referenceBytesMin && publish.isOwned
   out.ensure(isReferenced ? packetBytes - payloadBytes : packetBytes)
   let bytes = out.bytes
-  let at = out.length
+  const start = out.length
+  let at = start
   bytes[at++] = 0x30 | (dup ? 8 : 0) | (qos << 1) | (retain ? 1 : 0)
   if (bodyBytes < 0x80) bytes[at++] = bodyBytes
   else at = writeVariableByteInteger(bytes, at, bodyBytes)
   bytes[at++] = topicBytes >> 8
   bytes[at++] = topicBytes & 0xff
   at = copyBytes(publish.bytes, publish.topicStart, publish.topicEnd, bytes, at)
+  const packetIdAt = at - start
   if (qos > 0) {
     bytes[at++] = packetId >> 8
     bytes[at++] = packetId & 0xff
@@ -291,9 +298,12 @@ export function encodePublish(
     out.reference(publish.payload)
   } else {
     out.length = copyBytes(publish.bytes, publish.payloadStart, publish.payloadEnd, bytes, at)
+    if (isPlain) lastImage.remember(publish, version, qos, retain, bytes, start, out.length, packetIdAt)
   }
   return true
 }
+
+const lastImage = new PublishImage()
 
 /** Up to here a loop is faster than the call into the runtime. */
 const loopBytesMax = 48

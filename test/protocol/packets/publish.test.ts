@@ -133,3 +133,31 @@ t.test('payloads of every length around the ways to copy arrive whole', async (t
     t.ok(frame.subarray(frame.length - byteCount).equals(payload), `${byteCount} bytes`)
   }
 })
+
+t.test('a message for many is the same packet for each, but for its id', async (t) => {
+  const forms = ([4, 5] as const).flatMap((version) =>
+    ([0, 1, 2] as const).flatMap((qos) => [false, true].map((retain) => ({ version, qos, retain }))),
+  )
+  const encode = (
+    message: Publish,
+    { version, qos, retain }: (typeof forms)[number],
+    packetId: number,
+    max: number,
+  ) => {
+    const out = new OutputBuffer()
+    const isSent = encodePublish(out, message, version, qos, retain, false, qos === 0 ? 0 : packetId, undefined, max)
+    return isSent ? Buffer.concat(out.take()).toString('hex') : undefined
+  }
+  for (const payload of ['', 'x'.repeat(70), 'y'.repeat(5000)]) {
+    const single = Publish.create({ topic: 'a/b', payload })
+    const many = Publish.create({ topic: 'a/b', payload })
+    many.isForMany = true
+    // Each form three times in a row, as a fan-out asks for it, then all of them mixed.
+    for (const form of [...forms.flatMap((form) => [form, form, form]), ...forms, ...forms]) {
+      for (const packetId of [1, 0xabcd]) {
+        t.equal(encode(many, form, packetId, 10_000), encode(single, form, packetId, 10_000))
+      }
+      t.equal(encode(many, form, 7, 9), encode(single, form, 7, 9), 'who takes less still gets nothing')
+    }
+  }
+})
