@@ -45,5 +45,6 @@ ca = "${certs}/ca.crt"
 certificate = "${certs}/${gateway}.crt"
 private_key = "${certs}/${gateway}.key"
 reconnect_max_ms = 3000
+connect_timeout_ms = 3000
 `
 }

@@ -10,9 +10,6 @@ import type { Log } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
 import type { Dialer } from '../ports/transport.ts'
 
-/** For the network and the handshake, and again for CONNACK. */
-const connectTimeoutMs = 10_000
-
 /** The remote broker keeps what it has for us this long. */
 const sessionExpirySeconds = 7 * 86_400
 
@@ -48,7 +45,7 @@ function makeBridge(bridge: BridgeSettings, { mqtt }: Settings, parts: BridgePar
           inflightMax: bridge.inflightMax,
           packetBytesMax: mqtt.packetBytesMax,
           outputBytesMax: mqtt.outputBytesMax,
-          connectTimeoutMs,
+          connectTimeoutMs: bridge.connectTimeoutMs,
           ackTimeoutMs: bridge.ackTimeoutMs,
           subscriptions: bridge.in.map((rule) => ({
             topicFilter: rule.remotePrefix + rule.filter,
@@ -68,7 +65,7 @@ function makeBridge(bridge: BridgeSettings, { mqtt }: Settings, parts: BridgePar
   })
 }
 
-function makeDialer({ address, tls }: BridgeSettings): Dialer {
-  if (tls === undefined) return createTcpDialer({ address, timeoutMs: connectTimeoutMs })
-  return createTlsDialer({ ...tls, address, timeoutMs: connectTimeoutMs })
+function makeDialer({ address, tls, connectTimeoutMs: timeoutMs }: BridgeSettings): Dialer {
+  if (tls === undefined) return createTcpDialer({ address, timeoutMs })
+  return createTlsDialer({ ...tls, address, timeoutMs })
 }

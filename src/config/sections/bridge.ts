@@ -44,6 +44,11 @@ const bridge = z.strictObject({
     'Shortest pause before the next attempt to connect. Pauses grow and are drawn at random.',
   ),
   reconnect_max_ms: option(wholeNumber(10, 3_600_000, 'milliseconds'), 120_000, 'Longest such pause.'),
+  connect_timeout_ms: option(
+    wholeNumber(500, 600_000, 'milliseconds'),
+    10_000,
+    'Longest time for the connection and its TLS handshake, and again for the answer to CONNECT. An attempt that began while the network was down lasts this long.',
+  ),
   ack_timeout_ms: option(
     wholeNumber(100, 600_000, 'milliseconds'),
     10_000,
