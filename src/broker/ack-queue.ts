@@ -13,6 +13,8 @@ import { type Ack, type AckType, PacketType, type Suback, type Unsuback } from '
 import { ReasonCode } from '../protocol/reason.ts'
 import type { Core } from './core.ts'
 import type { Outbox } from './outbox.ts'
+import { noTicket } from './publish.ts'
+import type { Session } from './session.ts'
 
 type Waiting = { readonly ticket: Ticket; readonly packet: Ack | Suback | Unsuback }
 
@@ -39,6 +41,11 @@ export class AckQueue {
   /** The client is not listened to at the moment, so its silence says nothing. */
   get isPaused(): boolean {
     return this.#isPaused
+  }
+
+  /** The commit that everything done for a durable session so far waits for. */
+  ticketOf(session: Session): Ticket {
+    return session.isDurable ? this.#core.store.lastTicket : noTicket
   }
 
   /** PUBACK, PUBREC or PUBCOMP. @param ticket the commit to wait for */

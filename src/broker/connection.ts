@@ -14,7 +14,7 @@ import { unreachable } from '../lib/assert.ts'
 import type { Failure } from '../lib/errors.ts'
 import { WheelTimer } from '../lib/timer-wheel.ts'
 import type { Principal } from '../ports/auth.ts'
-import type { Seq, Ticket } from '../ports/store.ts'
+import type { Seq } from '../ports/store.ts'
 import type { Link, LinkOwner, ListenerTraits } from '../ports/transport.ts'
 import { decodePacket } from '../protocol/decode.ts'
 import { PacketFault } from '../protocol/fault.ts'
@@ -39,7 +39,6 @@ import type { Core } from './core.ts'
 import { IncomingPublishes } from './incoming-publishes.ts'
 import { type Agreement, boundedExpirySeconds, negotiate } from './negotiate.ts'
 import { Outbox } from './outbox.ts'
-import { noTicket } from './publish.ts'
 import type { Recipient } from './router.ts'
 import { SlotState } from './send-window.ts'
 import type { Attachment, Session } from './session.ts'
@@ -66,7 +65,6 @@ export class Connection implements LinkOwner, Attachment {
   #state: ConnectionState = { at: 'awaiting-connect' }
   #version: Version = 4
   #clientId = ''
-  #mountpoint = ''
   #keepAliveMs = 0
   #lastReceivedMs: number
   readonly outlivesUs = true
@@ -213,7 +211,7 @@ export class Connection implements LinkOwner, Attachment {
       version: connect.version,
       cleanStart: connect.cleanStart,
       expiryIntervalSeconds: agreement.expiryIntervalSeconds,
-      will: connect.will && messageOfWill(connect.will, this.#mountpoint + connect.will.topic),
+      will: connect.will && messageOfWill(connect.will, mountpoint + connect.will.topic),
     })
     this.#state = { at: 'open', session, principal }
     core.counters.connectAccepted++
@@ -240,7 +238,6 @@ export class Connection implements LinkOwner, Attachment {
     this.#clientId = agreement.clientId
     this.#keepAliveMs = agreement.keepAliveMs
     this.inflightMax = agreement.inflightMax
-    this.#mountpoint = mountpoint
     this.#outbox.mountpoint = mountpoint
     this.#incoming.mountpoint = mountpoint
     this.#outbox.packetBytesMax = agreement.packetBytesMax
@@ -269,25 +266,25 @@ export class Connection implements LinkOwner, Attachment {
         this.#outbox.send({ type: PacketType.pingresp }) // [MQTT-3.12.4-1]
         return
       case PacketType.subscribe: {
-        const reasonCodes = subscribe(this.#core, session, principal, packet, this.#mountpoint)
+        const reasonCodes = subscribe(this.#core, session, principal, packet, this.#incoming.mountpoint)
         const suback: Suback = {
           type: PacketType.suback,
           packetId: packet.packetId,
           reasonCodes,
           properties: undefined,
         }
-        this.#acks.answer(this.#ticketOf(session), suback) // [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-6]
+        this.#acks.answer(this.#acks.ticketOf(session), suback) // [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-6]
         return
       }
       case PacketType.unsubscribe: {
-        const reasonCodes = unsubscribe(this.#core, session, packet.topicFilters, this.#mountpoint)
+        const reasonCodes = unsubscribe(this.#core, session, packet.topicFilters, this.#incoming.mountpoint)
         const unsuback: Unsuback = {
           type: PacketType.unsuback,
           packetId: packet.packetId,
           reasonCodes,
           properties: undefined,
         }
-        this.#acks.answer(this.#ticketOf(session), unsuback) // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
+        this.#acks.answer(this.#acks.ticketOf(session), unsuback) // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
         return
       }
       case PacketType.disconnect:
@@ -350,11 +347,6 @@ export class Connection implements LinkOwner, Attachment {
     this.#leave(session, !isNormal, isNormal ? 'normal' : reasonName(packet.reasonCode)) // [MQTT-3.14.4-3]
     this.#core.log.debug({ clientId: this.#clientId, reasonCode: reasonName(packet.reasonCode) }, 'client disconnected')
     this.#endLink()
-  }
-
-  /** The commit that everything done for a durable session so far waits for. */
-  #ticketOf(session: Session): Ticket {
-    return session.isDurable ? this.#core.store.lastTicket : noTicket
   }
 
   // ---- Attachment: messages out ----

@@ -206,7 +206,7 @@ export class Delivery {
       if (seq <= session.restoredSeq || session.restored.has(seq)) {
         if (!this.#sendRestored(session, publish, seq)) return
       } else {
-        const recipient = this.#router.match(publish.topic).find((candidate) => candidate.session === session)
+        const recipient = this.#recipientOf(session, publish.topic)
         if (recipient !== undefined && !this.#sendStored(recipient, publish, seq)) return
       }
       session.nextSeq = seq + 1
@@ -250,9 +250,7 @@ export class Delivery {
     }
     const message = session.window.messageOf(packetId)
     if (message === undefined) return // Sent by an earlier run: it comes again when the log is read.
-    const recipient =
-      session.memberships?.recipientOf(packetId) ??
-      this.#router.match(message.topic).find((candidate) => candidate.session === session)
+    const recipient = session.memberships?.recipientOf(packetId) ?? this.#recipientOf(session, message.topic)
     const retain = message.retain && (recipient?.retainAsPublished ?? false)
     this.#departures.publish(session, attachment, { ticket, packetId, message, retain, dup: true, recipient }) // [MQTT-3.3.1-1]
   }
@@ -335,6 +333,11 @@ export class Delivery {
     }
     session.window.close(packetId)
     return 0
+  }
+
+  /** What the subscriptions of one session ask for; undefined when none matches. */
+  #recipientOf(session: Session, topic: string): Recipient | undefined {
+    return this.#router.match(topic).find((candidate) => candidate.session === session)
   }
 
   #isExpired(message: Publish): boolean {

@@ -3,7 +3,6 @@
  * acknowledged with (MQTT 5.0 §4.3). Where a message goes is decided in publish.ts.
  */
 import type { Principal } from '../ports/auth.ts'
-import type { Ticket } from '../ports/store.ts'
 import { PacketFault } from '../protocol/fault.ts'
 import { PacketType } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
@@ -11,7 +10,6 @@ import { ReasonCode } from '../protocol/reason.ts'
 import type { AckQueue } from './ack-queue.ts'
 import type { Core } from './core.ts'
 import { InboundAliases } from './inbound-aliases.ts'
-import { noTicket } from './publish.ts'
 import type { Session } from './session.ts'
 import { levelCount } from './subscribe.ts'
 
@@ -37,7 +35,7 @@ export class IncomingPublishes {
     const { packetId, qos, properties } = received
     if (qos === 2 && session.incomingQos2.has(packetId)) {
       // Sent again because our PUBREC did not arrive; the message itself was taken already [MQTT-4.3.3-10].
-      this.#acks.acknowledge(this.#ticketOf(session), PacketType.pubrec, packetId, ReasonCode.success)
+      this.#acks.acknowledge(this.#acks.ticketOf(session), PacketType.pubrec, packetId, ReasonCode.success)
       return
     }
     if (qos > 0) this.#checkReceiveMaximum(session)
@@ -64,7 +62,7 @@ export class IncomingPublishes {
     if (isKnown && session.isDurable) this.#core.store.inbox.release(session.clientId, packetId)
     const reasonCode = isKnown ? ReasonCode.success : ReasonCode.packetIdentifierNotFound
     // Before the release is durable the id must not be used again: a restart would take the new message for the old.
-    this.#acks.acknowledge(this.#ticketOf(session), PacketType.pubcomp, packetId, reasonCode) // [MQTT-4.3.3-11]
+    this.#acks.acknowledge(this.#acks.ticketOf(session), PacketType.pubcomp, packetId, reasonCode) // [MQTT-4.3.3-11]
   }
 
   #checkReceiveMaximum(session: Session): void {
@@ -81,10 +79,5 @@ export class IncomingPublishes {
       throw new PacketFault(ReasonCode.topicNameInvalid, '', 'topic with too many levels')
     }
     return mounted
-  }
-
-  /** The commit that everything done for a durable session so far waits for. */
-  #ticketOf(session: Session): Ticket {
-    return session.isDurable ? this.#core.store.lastTicket : noTicket
   }
 }
