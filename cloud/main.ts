@@ -19,7 +19,7 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
   try {
     const receiver = new GatewayReceiver(store.marks)
     const broker = new Broker({
-      settings: brokerSettings(settings),
+      settings: brokerSettings(settings, '$fleet/loss'),
       clock,
       random: systemRandom,
       log,

@@ -20,7 +20,7 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
   try {
     const receiver = new GatewayReceiver(store.marks)
     const broker = new Broker({
-      settings: brokerSettings(settings),
+      settings: brokerSettings(settings, '$edge/loss'),
       clock,
       random: systemRandom,
       log,

@@ -9,6 +9,7 @@ import type { Failure } from '../lib/errors.ts'
 import { TimerWheel } from '../lib/timer-wheel.ts'
 import type { Authenticator, Authorizer } from '../ports/auth.ts'
 import type { Clock } from '../ports/clock.ts'
+import { logScope } from '../ports/ledger.ts'
 import type { LocalBroker, LocalConsumer, LocalSession, PublishGate } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
@@ -20,6 +21,8 @@ import type { Core } from './core.ts'
 import { Counters } from './counters.ts'
 import { Delivery } from './deliver.ts'
 import { FlushQueue } from './flush-queue.ts'
+import { HouseTopics } from './house-topics.ts'
+import { Ledger, type LossSummary } from './ledger.ts'
 import { LocalClient } from './local-session.ts'
 import { PublishPath } from './publish.ts'
 import { RetainedTable } from './retained.ts'
@@ -38,6 +41,7 @@ const cursorIntervalMs = 1000
 export class Broker implements Acceptor, LocalBroker, StoreOwner {
   readonly #core: Core
   readonly #shares: ShareTable
+  readonly #topics: HouseTopics
   readonly #localClients: LocalClient[] = []
   #nextCursorsMs = 0
 
@@ -60,7 +64,8 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     })
     const wheel = new TimerWheel(wheelTickMs, clock.nowMs())
     const retained = new RetainedTable(store.retained, settings.retainedCountMax, settings.retainedBytesMax)
-    const delivery = new Delivery({ clock, log, store, router, counters })
+    const ledger = new Ledger(store.ledger, clock)
+    const delivery = new Delivery({ clock, log, store, router, counters, ledger })
     const publishPath = new PublishPath({ ...parts, router, retained, delivery, counters })
     const sessions = new SessionTable({
       clock,
@@ -69,6 +74,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       router,
       delivery,
       counters,
+      ledger,
       settings,
       publishWill: (message, session) => publishPath.publish(message, undefined, session, false),
     })
@@ -82,6 +88,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       authorizer: parts.authorizer,
       wheel,
       counters,
+      ledger,
       sessions,
       retained,
       delivery,
@@ -92,6 +99,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       awaitingDurable: new Set(),
     }
     this.#shares = new ShareTable(this.#core)
+    this.#topics = new HouseTopics({ router, retained, publishPath })
     if (settings.sys !== undefined) {
       this.#core.sysTopics = new SysTopics({
         settings: settings.sys,
@@ -101,7 +109,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
         router,
         shares: this.#shares,
         retained,
-        publishPath,
+        topics: this.#topics,
       })
     }
     store.bind(this)
@@ -111,18 +119,25 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     return this.#core.counters
   }
 
+  /** What was dropped on purpose. */
+  get losses(): LossSummary {
+    return this.#core.ledger.summary()
+  }
+
   /**
    * Takes over what the store kept. Before it resolves no link may be accepted.
    * @param onMark gets the high-water marks, which are the gate's
    * @returns the epoch of the log
    */
   async load(onMark: (key: string, mark: Mark) => void): Promise<string> {
-    const { store, sessions, retained } = this.#core
+    const { store, sessions, retained, ledger } = this.#core
     let epoch: string | undefined
     await store.load({
       onEpoch: (loaded) => {
         epoch = loaded
+        ledger.restoreEpoch(loaded)
       },
+      onLoss: (record) => ledger.restore(record),
       onMark,
       onSession: (record) => sessions.restore(record),
       onInbox: (clientId, packetId) => sessions.restoreInbox(clientId, packetId),
@@ -147,6 +162,8 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     const nowMs = this.#core.clock.nowMs()
     this.#core.wheel.advance(nowMs)
     this.#core.sysTopics?.tick(nowMs)
+    const losses = this.#core.ledger.dueSummary(nowMs)
+    if (losses !== undefined) this.#topics.tell(this.#core.settings.lossTopic, losses)
     if (nowMs < this.#nextCursorsMs) return
     this.#nextCursorsMs = nowMs + cursorIntervalMs
     this.#trimLog()
@@ -182,7 +199,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
 
   /** Takes out of the log what nobody needs, and what is over its bounds. */
   #trimLog(): void {
-    const { counters, log, sessions, settings, store } = this.#core
+    const { counters, ledger, log, sessions, settings, store } = this.#core
     const unneeded = sessions.saveCursors()
     const messages = store.log
     const kept = messages.lastSeq - Math.max(unneeded, messages.firstSeq - 1)
@@ -191,6 +208,9 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     const dropCount = Math.min(kept, Math.max(0, overCount, Math.ceil(overBytes) || 0))
     if (dropCount > 0) {
       counters.dropped.backlogFull += dropCount
+      const firstSeq = messages.lastSeq - kept + 1
+      const lastSeq = firstSeq + dropCount - 1
+      ledger.droppedRange({ reason: 'backlog_full', scope: logScope, lane: 0, firstSeq, lastSeq, count: dropCount })
       log.warn({ count: dropCount, seq: messages.firstSeq }, 'backlog is full, oldest messages dropped')
     }
     const upTo = messages.lastSeq - kept + dropCount

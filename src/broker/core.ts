@@ -10,6 +10,7 @@ import type { Connection } from './connection.ts'
 import type { Counters } from './counters.ts'
 import type { Delivery } from './deliver.ts'
 import type { FlushQueue } from './flush-queue.ts'
+import type { Ledger } from './ledger.ts'
 import type { PublishPath } from './publish.ts'
 import type { RetainedTable } from './retained.ts'
 import type { SessionTable } from './sessions.ts'
@@ -26,6 +27,7 @@ export interface Core {
   readonly authorizer: Authorizer
   readonly wheel: TimerWheel
   readonly counters: Counters
+  readonly ledger: Ledger
   readonly sessions: SessionTable
   readonly retained: RetainedTable
   readonly delivery: Delivery

@@ -13,6 +13,7 @@ import type { Qos } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Counters } from './counters.ts'
 import { Departures } from './departures.ts'
+import type { Ledger } from './ledger.ts'
 import { noTicket } from './publish.ts'
 import type { Recipient, Router } from './router.ts'
 import { SlotState } from './send-window.ts'
@@ -29,18 +30,20 @@ export class Delivery {
   readonly #messages: MessageLog
   readonly #router: Router
   readonly #counters: Counters
+  readonly #ledger: Ledger
   /** Up to here live sessions have been served. */
   #routedSeq: Seq
   #isRouting = false
   readonly #departures: Departures
 
-  constructor(parts: { clock: Clock; log: Log; store: Store; router: Router; counters: Counters }) {
+  constructor(parts: { clock: Clock; log: Log; store: Store; router: Router; counters: Counters; ledger: Ledger }) {
     this.#clock = parts.clock
     this.#log = parts.log
     this.#messages = parts.store.log
     this.#router = parts.router
     this.#counters = parts.counters
-    this.#departures = new Departures(parts.store, parts.counters)
+    this.#ledger = parts.ledger
+    this.#departures = new Departures(parts.store, parts.counters, parts.ledger)
     this.#routedSeq = parts.store.log.lastSeq
   }
 
@@ -305,9 +308,13 @@ export class Delivery {
   ): void {
     if (this.#isExpired(message)) {
       this.#counters.dropped.expired++ // [MQTT-3.3.2-5]
+      if (seq > 0) this.#ledger.dropped('expired', session.clientId, 0, seq)
       return
     }
-    if (this.#open(session, attachment, message, qos, retain, recipient, seq) === 0) this.#counters.dropped.tooLarge++
+    if (this.#open(session, attachment, message, qos, retain, recipient, seq) === 0) {
+      this.#counters.dropped.tooLarge++
+      if (seq > 0) this.#ledger.dropped('too_large', session.clientId, 0, seq)
+    }
   }
 
   /** @returns the packet id; 0 when the client refuses packets of this size */

@@ -7,6 +7,7 @@
  */
 import type { Seq, Store, Ticket } from '../ports/store.ts'
 import type { Counters } from './counters.ts'
+import type { Ledger } from './ledger.ts'
 import { noTicket } from './publish.ts'
 import { SlotState } from './send-window.ts'
 import type { Attachment, Outgoing, Session } from './session.ts'
@@ -14,11 +15,13 @@ import type { Attachment, Outgoing, Session } from './session.ts'
 export class Departures {
   readonly #store: Store
   readonly #counters: Counters
+  readonly #ledger: Ledger
   readonly #waiting = new Set<Session>()
 
-  constructor(store: Store, counters: Counters) {
+  constructor(store: Store, counters: Counters, ledger: Ledger) {
     this.#store = store
     this.#counters = counters
+    this.#ledger = ledger
   }
 
   /** Sessions with something that waits for a group commit. */
@@ -101,8 +104,10 @@ export class Departures {
     if (attachment.sendPublish(message, qos, retain, dup, packetId, window.seqOf(packetId), recipient)) {
       this.#counters.sentMessages++
     } else {
+      const seq = window.seqOf(packetId)
       window.close(packetId)
       this.#counters.dropped.tooLarge++
+      if (seq > 0) this.#ledger.dropped('too_large', session.clientId, 0, seq)
       session.memberships?.onAcknowledged(packetId)
     }
   }

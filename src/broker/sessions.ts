@@ -14,6 +14,7 @@ import type { Version } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Counters } from './counters.ts'
 import type { Delivery } from './deliver.ts'
+import type { Ledger } from './ledger.ts'
 import type { Router } from './router.ts'
 import { SlotState } from './send-window.ts'
 import { Session } from './session.ts'
@@ -38,6 +39,7 @@ export class SessionTable {
   readonly #router: Router
   readonly #delivery: Delivery
   readonly #counters: Counters
+  readonly #ledger: Ledger
   readonly #settings: BrokerSettings
   readonly #publishWill: (message: Publish, session: Session) => void
 
@@ -48,6 +50,7 @@ export class SessionTable {
     router: Router
     delivery: Delivery
     counters: Counters
+    ledger: Ledger
     settings: BrokerSettings
     publishWill: (message: Publish, session: Session) => void
   }) {
@@ -57,6 +60,7 @@ export class SessionTable {
     this.#router = parts.router
     this.#delivery = parts.delivery
     this.#counters = parts.counters
+    this.#ledger = parts.ledger
     this.#settings = parts.settings
     this.#publishWill = parts.publishWill
   }
@@ -222,7 +226,7 @@ export class SessionTable {
       expiryIntervalSeconds,
       nextSeq,
       waitingCountMax: this.#settings.queueCountMax,
-      onExpired: (expired) => this.end(expired),
+      onExpired: (expired) => this.#expire(expired),
     })
     this.#sessions.set(clientId, session)
     this.#counters.sessionCount = this.#sessions.size
@@ -244,6 +248,18 @@ export class SessionTable {
     if (will === undefined) return
     will.dueAtMs ??= endedAtMs + will.delaySeconds * 1000
     this.#wheel.schedule(will.timer, will.dueAtMs)
+  }
+
+  /** Which of the messages that it had not seen were for it is not known without reading them. */
+  #expire(session: Session): void {
+    const { lastSeq, firstSeq } = this.#store.log
+    const seenSeq = Math.max(session.cursor(this.#delivery.routedSeq), firstSeq - 1)
+    const hadWaiting = session.isDurable && session.subscriptions.size > 0 && seenSeq < lastSeq
+    if (hadWaiting) {
+      const [reason, scope] = ['session_expired', session.clientId] as const
+      this.#ledger.droppedRange({ reason, scope, lane: 0, firstSeq: seenSeq + 1, lastSeq, count: undefined })
+    }
+    this.end(session)
   }
 
   #armWill(session: Session, message: Publish, delaySeconds: number): void {

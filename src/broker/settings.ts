@@ -31,6 +31,8 @@ export interface BrokerSettings {
   /** Messages, and bytes of them, that the log keeps for sessions that lag; beyond it the oldest go. */
   readonly backlogCountMax: number
   readonly backlogBytesMax: number
+  /** Where the summary of the ledger is published. */
+  readonly lossTopic: string
   /** undefined = nothing is published below $SYS. */
   readonly sys: SysSettings | undefined
 }

@@ -10,6 +10,7 @@
  */
 import { assert } from '../lib/assert.ts'
 import { RingQueue } from '../lib/ring-queue.ts'
+import type { LossReason } from '../ports/ledger.ts'
 import type { Seq } from '../ports/store.ts'
 import type { Qos } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
@@ -195,7 +196,10 @@ export class ShareGroup implements Attachment {
 
   /** @param isReceived the client said that it has the QoS 2 message */
   abandoned(packetId: number, isReceived: boolean): void {
-    if (!isReceived) this.#core.counters.dropped.shareMemberGone++ // [MQTT-4.8.2-5]
+    if (!isReceived) {
+      this.#core.counters.dropped.shareMemberGone++ // [MQTT-4.8.2-5]
+      this.#recordLoss('share_member_gone', packetId)
+    }
     this.acknowledged(packetId)
   }
 
@@ -281,12 +285,23 @@ export class ShareGroup implements Attachment {
     while (this.#returned.length > 0 && this.#hasRoom(2)) {
       const handed = this.#returned.shift() as Handed
       const { counters, clock } = this.#core
-      if (handed.message.expiresAtMs <= clock.nowMs())
+      if (handed.message.expiresAtMs <= clock.nowMs()) {
         counters.dropped.expired++ // [MQTT-3.3.2-5]
-      else if (this.#handOut(handed)) continue
-      else counters.dropped.tooLarge++
+        this.#recordLoss('expired', handed.packetId)
+      } else if (this.#handOut(handed)) {
+        continue
+      } else {
+        counters.dropped.tooLarge++
+        this.#recordLoss('too_large', handed.packetId)
+      }
       this.#session.window.close(handed.packetId)
     }
+  }
+
+  /** Of what was stored, that is. */
+  #recordLoss(reason: LossReason, packetId: number): void {
+    const seq = this.#session.window.seqOf(packetId)
+    if (seq > 0) this.#core.ledger.dropped(reason, this.#session.clientId, 0, seq)
   }
 
   #claim(clientId: string, isDurable: boolean): Session {

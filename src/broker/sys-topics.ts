@@ -1,17 +1,13 @@
 /**
  * What the broker tells about itself, in EMQX's topics below `$SYS/brokers`: who it is, how it fares, and who comes
  * and goes. On demand mosquitto's topics too (sys-mosquitto.ts). Everything is QoS 0 and counted nowhere as received.
- *
- * New subscribers get the last values as retained messages. These are in memory only: to write down every minute what
- * is out of date after a restart would wear a flash card for nothing.
  */
 import { utcText } from '../lib/utc.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { MessageLog } from '../ports/store.ts'
 import type { Version } from '../protocol/packet.ts'
-import { Publish } from '../protocol/packets/publish.ts'
 import type { Counters } from './counters.ts'
-import type { PublishPath } from './publish.ts'
+import type { HouseTopics } from './house-topics.ts'
 import type { RetainedTable } from './retained.ts'
 import type { Router } from './router.ts'
 import type { ShareTable } from './share.ts'
@@ -58,11 +54,9 @@ export class SysTopics {
   readonly #router: Router
   readonly #shares: ShareTable
   readonly #retained: RetainedTable
-  readonly #publishPath: PublishPath
+  readonly #topics: HouseTopics
   readonly #mosquitto: MosquittoTree | undefined
   readonly #startedMs: number
-  /** Topics of ours that are retained. */
-  readonly #own = new Set<string>()
   #peak: Census
   #nextAllMs: number
   #nextHeartbeatMs: number
@@ -75,7 +69,7 @@ export class SysTopics {
     router: Router
     shares: ShareTable
     retained: RetainedTable
-    publishPath: PublishPath
+    topics: HouseTopics
   }) {
     this.#settings = parts.settings
     this.#clock = parts.clock
@@ -84,7 +78,7 @@ export class SysTopics {
     this.#router = parts.router
     this.#shares = parts.shares
     this.#retained = parts.retained
-    this.#publishPath = parts.publishPath
+    this.#topics = parts.topics
     this.#startedMs = parts.clock.nowMs()
     this.#nextAllMs = this.#startedMs
     this.#nextHeartbeatMs = this.#startedMs
@@ -159,7 +153,7 @@ export class SysTopics {
       sessions: this.#counters.sessionCount - groups,
       subscriptions: this.#router.subscriptionCount - groups + sharedSubscriptions,
       sharedSubscriptions,
-      retained: this.#retained.count - this.#own.size,
+      retained: this.#retained.count - this.#topics.valueCount,
     }
   }
 
@@ -168,18 +162,12 @@ export class SysTopics {
   }
 
   #tell(topic: string, payload: string): void {
-    const message = Publish.create({ topic, payload })
-    this.#own.add(topic)
-    this.#retained.restore(message)
-    this.#publishPath.announce(message)
+    this.#topics.tell(topic, payload)
   }
 
-  /** @param facts called only when somebody listens: thousands of clients may come at once */
   #announce(clientId: string, event: string, facts: () => object): void {
     const level = clientId.replace(/[+#]/g, '_') // A topic cannot hold them; the payload tells exactly.
-    const topic = this.#topic(`clients/${level}/${event}`)
-    if (this.#router.match(topic).length === 0) return
-    this.#publishPath.announce(Publish.create({ topic, payload: JSON.stringify(facts()) }))
+    this.#topics.announce(this.#topic(`clients/${level}/${event}`), facts)
   }
 }
 

@@ -7,7 +7,8 @@ import type { Settings } from '../config/settings.ts'
 /** In settings as on the wire, this many seconds mean for ever. */
 const foreverSeconds = 4_294_967_295
 
-export function brokerSettings({ name, mqtt, store, sys }: Settings): BrokerSettings {
+/** @param lossTopic where the summary of the ledger is published */
+export function brokerSettings({ name, mqtt, store, sys }: Settings, lossTopic: string): BrokerSettings {
   const sessionExpirySecondsMax = seconds(mqtt.sessionExpirySecondsMax)
   return {
     packetBytesMax: mqtt.packetBytesMax,
@@ -26,6 +27,7 @@ export function brokerSettings({ name, mqtt, store, sys }: Settings): BrokerSett
     retainedBytesMax: mqtt.retainedBytesMax,
     backlogCountMax: store.backlogCountMax,
     backlogBytesMax: store.backlogBytesMax,
+    lossTopic,
     sys: sys.enabled
       ? {
           nodeName: name,

@@ -8,6 +8,7 @@
 import type { Failure } from '../lib/errors.ts'
 import type { Qos, Version } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
+import type { LedgerStore, LossRecord } from './ledger.ts'
 
 /** Position in a message log: 1, 2, 3 … never reused, dense in the log. */
 export type Seq = number
@@ -32,6 +33,7 @@ export interface Store {
   readonly inbox: Qos2Inbox
   readonly retained: RetainedStore
   readonly marks: MarkStore
+  readonly ledger: LedgerStore
   /** The group commit that the last write joined; 0 before the first. Durable already when nothing is under way. */
   readonly lastTicket: Ticket
   /** The last group commit that is durable. */
@@ -64,6 +66,8 @@ export interface StoreLoader {
   onInbox(clientId: string, packetId: number): void
   onRetained(publish: Publish): void
   onMark(key: string, mark: Mark): void
+  /** By rising number. */
+  onLoss(record: LossRecord): void
 }
 
 /**

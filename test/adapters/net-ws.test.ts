@@ -398,7 +398,7 @@ t.test('MQTT.js meets itself over every kind of listener', async (t) => {
   const settings = loaded.value
   const [clock, log] = [createSystemClock(undefined), new RecordingLog()]
   const broker = new Broker({
-    settings: brokerSettings(settings),
+    settings: brokerSettings(settings, '$edge/loss'),
     clock,
     random: systemRandom,
     log,

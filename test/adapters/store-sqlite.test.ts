@@ -119,7 +119,7 @@ t.test('a file of an older version is brought forward', async (t) => {
   const path = newPath(t)
   await (await openSqliteStore(options(path))).close()
   const connection = await Connection.open(path, 'create')
-  await connection.execute('DROP TABLE outbound; PRAGMA user_version = 1')
+  await connection.execute('DROP TABLE outbound; DROP TABLE loss; PRAGMA user_version = 1')
   await connection.close()
   const run = await StoreRun.start(openSqliteStore(options(path)))
   run.store.sessions.save(sessionRecord('a'))

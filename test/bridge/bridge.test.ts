@@ -350,6 +350,7 @@ function gated(store: Store, gate: { isWritable: boolean }): Store {
     inbox: store.inbox,
     retained: store.retained,
     marks: store.marks,
+    ledger: store.ledger,
     get lastTicket() {
       return store.lastTicket
     },

@@ -2,6 +2,7 @@
 import type { Test } from 'tap'
 import {
   fullMessage,
+  lossRecord,
   type MakeStore,
   message,
   plainSession,
@@ -277,4 +278,57 @@ export function recordContract(t: Test, makeStore: MakeStore): void {
       }
     },
   )
+
+  t.test('the last record put with a number loads', async (t) => {
+    const harness = await makeStore(t)
+    let run = await StoreRun.start(harness.open())
+    const unknown = lossRecord(3, { reason: 'quarantined', scope: 'a "⚡"', firstSeq: 0, lastSeq: 0, count: undefined })
+    for (const count of [1, 2]) run.store.ledger.put(lossRecord(1, { count }))
+    run.store.ledger.put(lossRecord(2, { lane: 3, firstSeq: 2 ** 40, lastSeq: 2 ** 41, count: 2 ** 33 }))
+    run.store.ledger.put(unknown)
+    await run.settle()
+    run.store.ledger.put(lossRecord(1, { count: 9 }))
+    await run.settle()
+    run = await StoreRun.start(harness.crash(run.store))
+    t.strictSame(run.losses, [
+      lossRecord(1, { count: 9 }),
+      lossRecord(2, { lane: 3, firstSeq: 2 ** 40, lastSeq: 2 ** 41, count: 2 ** 33 }),
+      unknown,
+    ])
+    await run.store.close()
+  })
+
+  t.test('a removed record does not load', async (t) => {
+    const harness = await makeStore(t)
+    let run = await StoreRun.start(harness.open())
+    for (const number of [1, 2, 3, 4]) run.store.ledger.put(lossRecord(number))
+    run.store.ledger.remove(1)
+    run.store.ledger.remove(2)
+    run.store.ledger.put(lossRecord(2))
+    await run.settle()
+    run.store.ledger.remove(3)
+    await run.settle()
+    run = await StoreRun.start(harness.crash(run.store))
+    t.strictSame(
+      run.losses.map(({ number }) => number),
+      [2, 4],
+    )
+    await run.store.close()
+  })
+
+  t.test('a record is durable in the same group commit as what was written before it in the same turn', async (t) => {
+    for (let turns = 0; turns < 6; turns++) {
+      const harness = await makeStore(t)
+      const run = await StoreRun.start(harness.open())
+      run.store.sessions.save(sessionRecord('a'))
+      for (let turn = 1; turn <= turns; turn++) {
+        run.store.sessions.saveCursor('a', turn)
+        run.store.ledger.put(lossRecord(1, { lastSeq: turn }))
+        await turnEnd()
+      }
+      const next = await StoreRun.start(harness.crash(run.store))
+      t.equal(next.losses[0]?.lastSeq ?? 0, next.sessions.get('a')?.cursor ?? 0)
+      await next.store.close()
+    }
+  })
 }

@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import type { Test } from 'tap'
 import type { Failure } from '../../src/lib/errors.ts'
+import type { LossRecord } from '../../src/ports/ledger.ts'
 import type {
   Mark,
   ReadLimit,
@@ -39,6 +40,7 @@ export class StoreRun {
   readonly inbox: string[] = []
   readonly retained: Publish[] = []
   readonly marks = new Map<string, Mark>()
+  readonly losses: LossRecord[] = []
   readonly tickets: Ticket[] = []
   readonly failures: Failure[] = []
   recoveredCount = 0
@@ -72,6 +74,7 @@ export class StoreRun {
       onInbox: (clientId, packetId) => run.inbox.push(`${clientId} ${packetId}`),
       onRetained: (publish) => run.retained.push(publish),
       onMark: (key, mark) => run.marks.set(key, mark),
+      onLoss: (record) => run.losses.push(record),
     })
     return run
   }
@@ -115,6 +118,7 @@ export class StoreRun {
       inbox: this.inbox,
       retained: this.retained.map(toPlain),
       marks: this.marks,
+      losses: this.losses,
     }
   }
 
@@ -131,6 +135,7 @@ export interface Content {
   readonly inbox: readonly string[]
   readonly retained: readonly object[]
   readonly marks: ReadonlyMap<string, Mark>
+  readonly losses: readonly LossRecord[]
 }
 
 export const everything: ReadLimit = { countMax: 1000, bytesMax: 1_000_000 }
@@ -261,17 +266,34 @@ export function subscriptionRecord(topicFilter: string, fields: Partial<Subscrip
   }
 }
 
+export function lossRecord(number: number, fields: Partial<LossRecord> = {}): LossRecord {
+  return {
+    number,
+    reason: 'expired',
+    scope: 'a',
+    lane: 0,
+    epoch: 'e',
+    firstSeq: 1,
+    lastSeq: 1,
+    count: 1,
+    sinceMs: 5,
+    untilMs: 6,
+    ...fields,
+  }
+}
+
 export function plainSession({ will, ...rest }: SessionRecord) {
   return { ...rest, will: will && { ...will, message: toPlain(will.message) } }
 }
 
 /** One write of every kind, all in one turn. */
-export function writeOneOfEach({ log, sessions, inbox, retained, marks }: Store): void {
+export function writeOneOfEach({ log, sessions, inbox, retained, marks, ledger }: Store): void {
   log.append(message('a'))
   sessions.save(sessionRecord('a', { cursor: 3 }))
   inbox.put('a', 1)
   retained.set(message('r'))
   marks.set('m', { epoch: 'e', seq: 1 })
+  ledger.put(lossRecord(1))
 }
 
 export const oneOfEach: Content = {
@@ -280,9 +302,10 @@ export const oneOfEach: Content = {
   inbox: ['a 1'],
   retained: [toPlain(message('r'))],
   marks: new Map([['m', { epoch: 'e', seq: 1 }]]),
+  losses: [lossRecord(1)],
 }
 
-export const nothing: Content = { messages: [], sessions: [], inbox: [], retained: [], marks: new Map() }
+export const nothing: Content = { messages: [], sessions: [], inbox: [], retained: [], marks: new Map(), losses: [] }
 
 export function seqs(messages: readonly StoredMessage[]): number[] {
   return messages.map(({ seq }) => seq)

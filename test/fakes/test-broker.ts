@@ -47,6 +47,7 @@ export const testSettings: BrokerSettings = {
   retainedBytesMax: 10_000,
   backlogCountMax: 100_000,
   backlogBytesMax: 100_000_000,
+  lossTopic: '$edge/loss',
   sys: undefined,
 }
 

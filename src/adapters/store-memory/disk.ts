@@ -1,5 +1,6 @@
 /** What is durable in a MemoryStore. It outlives the store, so that a test can crash one and open the next over it. */
 import { NumberedQueue } from '../../lib/numbered-queue.ts'
+import type { LossRecord } from '../../ports/ledger.ts'
 import type { Mark, OutboundRecord, Seq, SessionRecord, StoredMessage } from '../../ports/store.ts'
 import type { Publish } from '../../protocol/packets/publish.ts'
 
@@ -12,6 +13,7 @@ export class MemoryDisk {
   readonly inboxes = new Map<string, Set<number>>()
   readonly retained = new Map<string, Publish>()
   readonly marks = new Map<string, Mark>()
+  readonly losses = new Map<number, LossRecord>()
 
   saveSession(record: SessionRecord): void {
     const stored = this.sessions.get(record.clientId)

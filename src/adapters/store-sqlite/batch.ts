@@ -2,6 +2,7 @@
  * The writes of one group commit while it collects them. Messages keep their order; of everything else only the last
  * write of a key counts, so that a commit never writes a row twice.
  */
+import type { LossRecord } from '../../ports/ledger.ts'
 import type { Mark, OutboundRecord, Seq, SessionRecord, Ticket } from '../../ports/store.ts'
 import type { Publish } from '../../protocol/packets/publish.ts'
 import type { Value } from './connection.ts'
@@ -29,6 +30,8 @@ export class Batch {
   /** undefined = cleared. */
   readonly #retained = new Map<string, Publish | undefined>()
   readonly #marks = new Map<string, Mark>()
+  /** undefined = removed. */
+  readonly #losses = new Map<number, LossRecord | undefined>()
   #values: readonly Value[] | undefined
 
   constructor(ticket: Ticket) {
@@ -98,8 +101,16 @@ export class Batch {
     this.#marks.set(key, mark)
   }
 
+  putLoss(record: LossRecord): void {
+    this.#losses.set(record.number, record)
+  }
+
+  removeLoss(number: number): void {
+    this.#losses.set(number, undefined)
+  }
+
   /**
-   * What is bound for the columns `first_seq` to `marks` of `group_commit` (schema.ts), the same at each call.
+   * What is bound for the columns `first_seq` to `losses` of `group_commit` (schema.ts), the same at each call.
    * Nothing is written to the batch any more.
    */
   get values(): readonly Value[] {
@@ -134,6 +145,8 @@ export class Batch {
       json([...this.#retained].filter(([, publish]) => publish === undefined).map(([topic]) => topic)),
       ...packed(retained),
       json([...this.#marks].map(([key, { epoch, seq }]) => [key, epoch, seq])),
+      json([...this.#losses].filter(([, record]) => record === undefined).map(([number]) => number)),
+      json([...this.#losses].flatMap(([number, record]) => (record === undefined ? [] : [[number, record]]))),
     ]
   }
 

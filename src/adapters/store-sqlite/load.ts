@@ -1,4 +1,5 @@
 /** Reads everything but the log, in pages, so that a large store is never in memory twice. */
+import type { LossRecord } from '../../ports/ledger.ts'
 import type { Mark, StoreLoader } from '../../ports/store.ts'
 import type { Connection } from './connection.ts'
 import { type PackedRow, unpackMessages } from './packed-messages.ts'
@@ -19,6 +20,10 @@ export async function loadRecords(connection: Connection, loader: Omit<StoreLoad
     loader.onInbox(row.client_id, row.packet_id),
   )
   await eachRow<Mark & { key: string }>(connection, 'mark', ({ key, epoch, seq }) => loader.onMark(key, { epoch, seq }))
+  await eachRow<{ record: string }>(connection, 'loss', ({ record }) => {
+    const { count, ...rest } = JSON.parse(record) as LossRecord
+    loader.onLoss({ ...rest, count })
+  })
   await eachRetained(connection, loader)
 }
 

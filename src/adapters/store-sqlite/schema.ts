@@ -5,6 +5,8 @@
  * tables. So a commit of any kind is a single statement: all or nothing without BEGIN and COMMIT, and one trip to the
  * thread pool. JSON columns are arrays of rows; NULL stands for none.
  *
+ * `loss` holds records of ports/ledger.ts, as JSON.
+ *
  * `outbound` holds what was added to the record of a session since that was written.
  *
  * `meta` holds `epoch`, `durability` (of the last run), `timeline` (JSON, ports/clock.ts) and `trimmed_to`, the seq up
@@ -31,6 +33,7 @@ const migrations = [
    CREATE TABLE mark (key TEXT PRIMARY KEY, epoch TEXT NOT NULL, seq INTEGER NOT NULL) STRICT;`,
   `CREATE TABLE outbound (client_id TEXT NOT NULL, seq INTEGER NOT NULL, packet_id INTEGER NOT NULL,
      qos INTEGER NOT NULL, is_released INTEGER NOT NULL, PRIMARY KEY (client_id, seq, packet_id)) STRICT, WITHOUT ROWID;`,
+  'CREATE TABLE loss (number INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT;',
 ]
 
 /** Brings the file up to this version. Rejects with a SqliteError, or a Failure ERR_STORE_NEWER. */
@@ -74,6 +77,8 @@ export const groupCommitColumns = [
   'retained_heads',
   'retained_bytes',
   'marks',
+  'removed_losses',
+  'losses',
   'meta',
 ] as const
 
@@ -114,6 +119,10 @@ export const groupCommitSchema = `
     INSERT INTO mark (key, epoch, seq)
       SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(NEW.marks) WHERE true
       ON CONFLICT (key) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq;
+    DELETE FROM loss WHERE number IN (SELECT value FROM json_each(NEW.removed_losses));
+    INSERT INTO loss (number, record)
+      SELECT value ->> 0, value ->> 1 FROM json_each(NEW.losses) WHERE true
+      ON CONFLICT (number) DO UPDATE SET record = excluded.record;
     INSERT INTO meta (key, value)
       SELECT value ->> 0, value ->> 1 FROM json_each(NEW.meta) WHERE true
       ON CONFLICT (key) DO UPDATE SET value = excluded.value;

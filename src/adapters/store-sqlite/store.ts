@@ -4,6 +4,7 @@
  * Commits have one connection and reads another, so that a read never waits for the disk to take a commit.
  */
 import type { SystemClock, Timer } from '../../ports/clock.ts'
+import type { LedgerStore } from '../../ports/ledger.ts'
 import type { Log } from '../../ports/log.ts'
 import type { Random } from '../../ports/random.ts'
 import type {
@@ -61,6 +62,7 @@ export class SqliteStore implements Store {
   readonly inbox: Qos2Inbox
   readonly retained: RetainedStore
   readonly marks: MarkStore
+  readonly ledger: LedgerStore
   readonly #parts: StoreParts
   readonly #clock: SystemClock
   readonly #commits: GroupCommit
@@ -95,6 +97,10 @@ export class SqliteStore implements Store {
       clear: (topic) => join().clearRetained(topic),
     }
     this.marks = { set: (key, mark) => join().setMark(key, mark) }
+    this.ledger = {
+      put: (record) => join().putLoss(record),
+      remove: (number) => join().removeLoss(number),
+    }
   }
 
   get lastTicket(): Ticket {
@@ -130,6 +136,7 @@ export class SqliteStore implements Store {
       onInbox: (clientId, packetId) => loader.onInbox(clientId, packetId),
       onRetained: (publish) => loader.onRetained(publish),
       onMark: (key, mark) => loader.onMark(key, mark),
+      onLoss: (record) => loader.onLoss(record),
     })
   }
 
