@@ -317,7 +317,7 @@ export function recordContract(t: Test, makeStore: MakeStore): void {
   })
 
   t.test('a record is durable in the same group commit as what was written before it in the same turn', async (t) => {
-    for (let turns = 0; turns < 6; turns++) {
+    for (let turns = 0; turns < 3; turns++) {
       const harness = await makeStore(t)
       const run = await StoreRun.start(harness.open())
       run.store.sessions.save(sessionRecord('a'))

@@ -22,7 +22,9 @@ import {
 } from './store-run.ts'
 
 export function storeContract(t: Test, name: string, makeStore: MakeStore): void {
-  t.test(name, async (t) => {
+  // Thousands of commits, on a machine that may have a slow disk and other work.
+  t.setTimeout(110_000)
+  t.test(name, { timeout: 110_000 }, async (t) => {
     commitContract(t, makeStore)
     logContract(t, makeStore)
     recordContract(t, makeStore)
