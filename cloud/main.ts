@@ -1,6 +1,8 @@
 /** What runs in the cloud, top to bottom: one broker that gateways come up to. */
 import { listenerPolicy } from '../src/adapters/auth-listener/policy.ts'
 import { systemRandom } from '../src/adapters/system/random.ts'
+import { Fleet } from '../src/bridge/fleet.ts'
+import { Marks } from '../src/bridge/marks.ts'
 import { GatewayReceiver } from '../src/bridge/receiver.ts'
 import { Broker } from '../src/broker/broker.ts'
 import type { Settings } from '../src/config/settings.ts'
@@ -17,7 +19,7 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
   if (settings.serials.length > 0) throw new Failure('ERR_CONFIG_VALUE', '[[serial]] belongs to the edge profile')
   const { clock, store } = await openStorage(settings, log)
   try {
-    const receiver = new GatewayReceiver(store.marks)
+    const marks = new Marks(store.marks)
     const broker = new Broker({
       settings: brokerSettings(settings, '$fleet/loss'),
       clock,
@@ -26,10 +28,14 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
       store,
       authenticator: listenerPolicy,
       authorizer: listenerPolicy,
-      gate: receiver,
+      gate: new GatewayReceiver(marks),
     })
-    const epoch = await broker.load((key, mark) => receiver.restore(key, mark))
-    const bridges = makeBridges(settings, { local: broker, epoch, clock, random: systemRandom, log })
+    const epoch = await broker.load((key, mark) => marks.restore(key, mark))
+    const fleet = settings.listeners.some(({ gateways }) => gateways)
+      ? new Fleet({ local: broker, clock, log })
+      : undefined
+    fleet?.start()
+    const bridges = makeBridges(settings, { local: broker, marks, epoch, clock, random: systemRandom, log })
     const listeners = await Listeners.open(settings, broker, log)
     return new RunningNode({ settings, log, store, broker, listeners, bridges, serials: [] })
   } catch (error) {

@@ -2,6 +2,8 @@
 import { listenerPolicy } from '../src/adapters/auth-listener/policy.ts'
 import { SerialPortDriver } from '../src/adapters/serial-port/driver.ts'
 import { systemRandom } from '../src/adapters/system/random.ts'
+import { Fleet } from '../src/bridge/fleet.ts'
+import { Marks } from '../src/bridge/marks.ts'
 import { GatewayReceiver } from '../src/bridge/receiver.ts'
 import { Broker } from '../src/broker/broker.ts'
 import type { SerialLineSettings, Settings } from '../src/config/settings.ts'
@@ -18,7 +20,7 @@ import type { ListenerTraits } from '../src/ports/transport.ts'
 export async function runEdge(settings: Settings, log: RootLog): Promise<RunningNode> {
   const { clock, store } = await openStorage(settings, log)
   try {
-    const receiver = new GatewayReceiver(store.marks)
+    const marks = new Marks(store.marks)
     const broker = new Broker({
       settings: brokerSettings(settings, '$edge/loss'),
       clock,
@@ -27,10 +29,14 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
       store,
       authenticator: listenerPolicy,
       authorizer: listenerPolicy,
-      gate: receiver,
+      gate: new GatewayReceiver(marks),
     })
-    const epoch = await broker.load((key, mark) => receiver.restore(key, mark))
-    const bridges = makeBridges(settings, { local: broker, epoch, clock, random: systemRandom, log })
+    const epoch = await broker.load((key, mark) => marks.restore(key, mark))
+    const fleet = settings.listeners.some(({ gateways }) => gateways)
+      ? new Fleet({ local: broker, clock, log })
+      : undefined
+    fleet?.start()
+    const bridges = makeBridges(settings, { local: broker, marks, epoch, clock, random: systemRandom, log })
     const driver = new SerialPortDriver()
     const serialParts = { driver, acceptor: broker, clock, random: systemRandom, log: log.child({ part: 'serial' }) }
     const serials = settings.serials.map((line) => new SerialListener(line, serialTraits(line), serialParts))

@@ -11,14 +11,16 @@ import type { LocalBroker, LocalConsumer, LocalSession } from '../ports/local.ts
 import type { Log } from '../ports/log.ts'
 import type { Seq, Ticket } from '../ports/store.ts'
 import type { PublishProperties, Qos, UserProperties } from '../protocol/packet.ts'
-import type { Publish } from '../protocol/packets/publish.ts'
+import { Publish } from '../protocol/packets/publish.ts'
 import { ReasonCode, reasonName } from '../protocol/reason.ts'
+import type { DeviceList } from './devices.ts'
+import { Herald, type HeraldSettings } from './herald.ts'
 import { Mapping, type MappingRule } from './mapping.ts'
+import type { Marks } from './marks.ts'
 import { formatNumber, numberProperty, onlyLane } from './message-number.ts'
-import type { Uplink, UplinkOwner, UplinkState } from './uplink.ts'
+import type { Greeting, Uplink, UplinkOwner, UplinkState } from './uplink.ts'
 
-export interface BridgeSettings {
-  readonly name: string
+export interface BridgeSettings extends HeraldSettings {
   readonly out: readonly MappingRule[]
   readonly in: readonly MappingRule[]
 }
@@ -43,13 +45,17 @@ export class Bridge implements LocalConsumer, UplinkOwner {
   readonly #in: Mapping
   readonly #uplink: Uplink
   readonly #session: LocalSession
+  readonly #herald: Herald
   /** PUBACKs to the remote side that wait for the local commit. */
   readonly #acks: RingQueue<{ readonly ticket: Ticket; readonly packetId: number }>
+  readonly #devices: DeviceList | undefined
+  #isPeer = false
   #forwardedCount = 0
   #receivedCount = 0
   #rejectedCount = 0
 
   /**
+   * @param parts.devices told to a remote side that is a Tidegate
    * @param parts.epoch identity of the local log
    * @param parts.makeUplink called once with the owner to report to
    */
@@ -58,6 +64,8 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     epoch: string
     log: Log
     local: LocalBroker
+    marks: Marks
+    devices: DeviceList | undefined
     makeUplink: (owner: UplinkOwner) => Uplink
   }) {
     this.#settings = parts.settings
@@ -66,6 +74,9 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     this.#out = new Mapping(parts.settings.out, 'out')
     this.#in = new Mapping(parts.settings.in, 'in')
     this.#acks = new RingQueue(65_535)
+    this.#devices = parts.devices
+    this.#devices?.onChange(() => this.#tellDevices())
+    this.#herald = new Herald(parts.settings, parts.epoch, parts.marks)
     this.#uplink = parts.makeUplink(this)
     this.#session = parts.local.openSession(`$bridge/${parts.settings.name}`, this)
     this.#session.subscribe(
@@ -96,7 +107,17 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     this.#uplink.start()
   }
 
+  /**
+   * Tells the remote side that this gateway is being worked on, so that nobody is alarmed.
+   * @param until UTC, for people; undefined ends it
+   */
+  announceMaintenance(until: string | undefined): void {
+    this.#tell(this.#herald.tell(until === undefined ? 'online' : 'maintenance', until))
+    if (until === undefined) this.#tellDevices()
+  }
+
   stop(): void {
+    if (this.#uplink.state === 'online') this.#tell(this.#herald.tell('stopped'))
     this.#uplink.stop()
   }
 
@@ -149,7 +170,23 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     if (packetId !== 0) this.#session.acknowledge(packetId)
   }
 
-  onOnline(inflightMax: number): void {
+  greet(): Greeting {
+    return this.#herald.greet()
+  }
+
+  #tellDevices(): void {
+    if (this.#devices === undefined || !this.#isPeer || this.#uplink.state !== 'online') return
+    this.#tell(Publish.create({ topic: '$bridge/devices', payload: this.#devices.toJson() }))
+  }
+
+  #tell(news: Publish | undefined): void {
+    if (news !== undefined) this.#uplink.publish(news, 0, news.retain, false, 0, news.properties)
+  }
+
+  onOnline(inflightMax: number, isPeer: boolean): void {
+    this.#isPeer = isPeer
+    this.#tell(this.#herald.tell('online'))
+    this.#tellDevices()
     const count = this.#session.backlogCount
     if (count > 0) this.#log.info({ count }, 'backlog goes out')
     this.#session.attach(inflightMax)

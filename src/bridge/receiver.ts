@@ -4,21 +4,15 @@
  * the mark is stored in the same group commit as the message, so a crash keeps both or neither.
  */
 import type { PublishGate } from '../ports/local.ts'
-import type { Mark, MarkStore } from '../ports/store.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
+import type { Marks } from './marks.ts'
 import { findNumber, numberProperty } from './message-number.ts'
 
 export class GatewayReceiver implements PublishGate {
-  readonly #store: MarkStore
-  readonly #marks = new Map<string, Mark>()
+  readonly #marks: Marks
 
-  constructor(store: MarkStore) {
-    this.#store = store
-  }
-
-  /** Puts back what the store loaded. */
-  restore(key: string, mark: Mark): void {
-    this.#marks.set(key, mark)
+  constructor(marks: Marks) {
+    this.#marks = marks
   }
 
   admit(peer: string, message: Publish): Publish | undefined {
@@ -27,9 +21,7 @@ export class GatewayReceiver implements PublishGate {
     const key = `${peer}/${number.lane}`
     const mark = this.#marks.get(key)
     if (mark !== undefined && mark.epoch === number.epoch && number.seq <= mark.seq) return undefined
-    const next = { epoch: number.epoch, seq: number.seq }
-    this.#marks.set(key, next)
-    this.#store.set(key, next)
+    this.#marks.set(key, { epoch: number.epoch, seq: number.seq })
     return withoutNumber(message)
   }
 }

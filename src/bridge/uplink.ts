@@ -12,6 +12,7 @@
 import type { Backoff } from '../lib/backoff.ts'
 import type { Failure } from '../lib/errors.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
+import { bridgeProperty } from '../ports/gateway-topics.ts'
 import type { Log } from '../ports/log.ts'
 import type { Dial, Dialer, Link, LinkOwner } from '../ports/transport.ts'
 import { decodePacket } from '../protocol/decode.ts'
@@ -26,6 +27,8 @@ import {
   type PublishProperties,
   type Qos,
   type SubscriptionRequest,
+  type UserProperties,
+  type Will,
 } from '../protocol/packet.ts'
 import { decodePublish, encodePublish, type Publish, TopicMemo } from '../protocol/packets/publish.ts'
 import { ReasonCode, reasonName } from '../protocol/reason.ts'
@@ -48,12 +51,25 @@ export interface UplinkSettings {
   readonly ackTimeoutMs: number
   /** What to receive from the remote side. */
   readonly subscriptions: readonly SubscriptionRequest[]
+  /** What to receive besides from a remote side that is a Tidegate and takes us as a gateway. */
+  readonly peerSubscriptions: readonly SubscriptionRequest[]
+}
+
+/** What a CONNECT says of this end. */
+export interface Greeting {
+  readonly will: Will | undefined
+  readonly userProperties: UserProperties
 }
 
 /** Calls come in the order of the drawing above; `onOffline` only after `onOnline`. */
 export interface UplinkOwner {
-  /** @param inflightMax the smaller of ours and the remote Receive Maximum */
-  onOnline(inflightMax: number): void
+  /** Called for each CONNECT. */
+  greet(): Greeting
+  /**
+   * @param inflightMax the smaller of ours and the remote Receive Maximum
+   * @param isPeer the remote side is a Tidegate that takes us as a gateway
+   */
+  onOnline(inflightMax: number, isPeer: boolean): void
   onOffline(): void
   /** `message` is borrowed until the call returns. QoS >= 1 is answered with `acknowledge`. */
   onMessage(message: Publish): void
@@ -67,7 +83,7 @@ type State =
   | { readonly at: 'waiting'; readonly timer: Timer }
   | { readonly at: 'dialing'; readonly dial: Dial }
   | { readonly at: 'connecting'; readonly link: Link; readonly timer: Timer }
-  | { readonly at: 'subscribing'; readonly link: Link; readonly inflightMax: number }
+  | { readonly at: 'subscribing'; readonly link: Link; readonly inflightMax: number; readonly isPeer: boolean }
   | { readonly at: 'online'; readonly link: Link }
 
 export type UplinkState = State['at']
@@ -92,6 +108,8 @@ export class Uplink implements LinkOwner {
   #state: State = { at: 'stopped' }
   #frames: FrameDecoder
   #topics = new TopicMemo()
+  /** What was asked for on this connection. */
+  #subscriptions: readonly SubscriptionRequest[] = []
   #watch: Timer | undefined
   #isFlushQueued = false
   #isLinkFull = false
@@ -206,6 +224,7 @@ export class Uplink implements LinkOwner {
     this.#isLinkFull = false
     const timer = this.#clock.after(settings.connectTimeoutMs, () => this.#fail('no CONNACK in time'))
     this.#state = { at: 'connecting', link, timer }
+    const { will, userProperties } = this.#owner.greet()
     this.#send({
       type: PacketType.connect,
       version: 5,
@@ -215,8 +234,9 @@ export class Uplink implements LinkOwner {
       clientId: settings.clientId,
       username: undefined,
       password: undefined,
-      will: undefined,
+      will,
       properties: {
+        userProperties,
         sessionExpiryInterval: settings.sessionExpirySeconds,
         receiveMaximum: settings.inflightMax,
         maximumPacketSize: settings.packetBytesMax,
@@ -240,16 +260,19 @@ export class Uplink implements LinkOwner {
     const inflightMax = Math.min(this.#settings.inflightMax, connack.properties?.receiveMaximum ?? 65_535) // [MQTT-3.3.4-7]
     this.#onlineSinceMs = nowMs
     this.#watchLink()
-    if (this.#settings.subscriptions.length === 0) {
-      this.#goOnline(state.link, inflightMax)
+    const isPeer = connack.properties?.userProperties?.some(([name]) => name === bridgeProperty) ?? false
+    const { subscriptions, peerSubscriptions } = this.#settings
+    this.#subscriptions = isPeer ? [...subscriptions, ...peerSubscriptions] : subscriptions
+    if (this.#subscriptions.length === 0) {
+      this.#goOnline(state.link, inflightMax, isPeer)
       return
     }
-    this.#state = { at: 'subscribing', link: state.link, inflightMax }
+    this.#state = { at: 'subscribing', link: state.link, inflightMax, isPeer }
     this.#silentSinceMs = nowMs
     this.#send({
       type: PacketType.subscribe,
       packetId: subscribePacketId,
-      subscriptions: this.#settings.subscriptions,
+      subscriptions: this.#subscriptions,
       properties: undefined,
     })
   }
@@ -261,16 +284,16 @@ export class Uplink implements LinkOwner {
     this.#silentSinceMs = undefined
     for (const [index, reasonCode] of reasonCodes.entries()) {
       if (reasonCode < 0x80) continue
-      const topicFilter = this.#settings.subscriptions[index]?.topicFilter
+      const topicFilter = this.#subscriptions[index]?.topicFilter
       this.#log.warn({ topic: topicFilter, reasonCode: reasonName(reasonCode) }, 'remote broker refuses a subscription')
     }
-    this.#goOnline(state.link, state.inflightMax)
+    this.#goOnline(state.link, state.inflightMax, state.isPeer)
   }
 
-  #goOnline(link: Link, inflightMax: number): void {
+  #goOnline(link: Link, inflightMax: number, isPeer: boolean): void {
     this.#state = { at: 'online', link }
     this.#log.info({ remote: this.#dialer.address, ms: Math.round(this.#roundTrip.smoothedMs) }, 'uplink online')
-    this.#owner.onOnline(inflightMax)
+    this.#owner.onOnline(inflightMax, isPeer)
   }
 
   // ---- bytes in ----

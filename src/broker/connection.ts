@@ -14,6 +14,7 @@ import { unreachable } from '../lib/assert.ts'
 import type { Failure } from '../lib/errors.ts'
 import { WheelTimer } from '../lib/timer-wheel.ts'
 import type { Principal } from '../ports/auth.ts'
+import { bridgeProperty, gatewayLevel, mountBridgeTopic } from '../ports/gateway-topics.ts'
 import type { Seq } from '../ports/store.ts'
 import type { Link, LinkOwner, ListenerTraits } from '../ports/transport.ts'
 import { decodePacket } from '../protocol/decode.ts'
@@ -21,6 +22,7 @@ import { PacketFault } from '../protocol/fault.ts'
 import { FrameDecoder } from '../protocol/frame.ts'
 import {
   type AckType,
+  type ConnackProperties,
   type Connect,
   type ControlPacket,
   type Disconnect,
@@ -29,6 +31,7 @@ import {
   type Suback,
   type Unsuback,
   type Version,
+  type Will,
 } from '../protocol/packet.ts'
 import { decodeShortAckPacketId } from '../protocol/packets/ack.ts'
 import { peekVersion } from '../protocol/packets/connect.ts'
@@ -42,7 +45,7 @@ import { Outbox } from './outbox.ts'
 import type { Recipient } from './router.ts'
 import { SlotState } from './send-window.ts'
 import type { Attachment, Session } from './session.ts'
-import { levelCount, subscribe, unsubscribe } from './subscribe.ts'
+import { levelCount, type Mount, subscribe, unsubscribe } from './subscribe.ts'
 import { messageOfWill } from './will.ts'
 
 export type ConnectionState =
@@ -65,6 +68,7 @@ export class Connection implements LinkOwner, Attachment {
   #state: ConnectionState = { at: 'awaiting-connect' }
   #version: Version = 4
   #clientId = ''
+  #mount: Mount = { prefix: '', gateway: '' }
   #keepAliveMs = 0
   #lastReceivedMs: number
   readonly outlivesUs = true
@@ -211,7 +215,7 @@ export class Connection implements LinkOwner, Attachment {
       version: connect.version,
       cleanStart: connect.cleanStart,
       expiryIntervalSeconds: agreement.expiryIntervalSeconds,
-      will: connect.will && messageOfWill(connect.will, mountpoint + connect.will.topic),
+      will: connect.will && this.#mountedWill(connect.will),
     })
     this.#state = { at: 'open', session, principal }
     core.counters.connectAccepted++
@@ -220,7 +224,7 @@ export class Connection implements LinkOwner, Attachment {
       type: PacketType.connack,
       sessionPresent: isPresent, // [MQTT-3.2.2-2] [MQTT-3.2.2-3]
       reasonCode: ReasonCode.success,
-      properties: agreement.connackProperties,
+      properties: this.#greeted(connect, agreement.connackProperties),
     })
     this.#scheduleKeepAlive()
     core.log.debug({ clientId: this.#clientId, remote: this.#link.remote, version: this.#version }, 'client connected')
@@ -238,9 +242,27 @@ export class Connection implements LinkOwner, Attachment {
     this.#clientId = agreement.clientId
     this.#keepAliveMs = agreement.keepAliveMs
     this.inflightMax = agreement.inflightMax
+    const gateway = this.#traits.acceptsGateways ? gatewayLevel(this.#link.identity ?? agreement.clientId) : ''
+    this.#mount = { prefix: mountpoint, gateway }
     this.#outbox.mountpoint = mountpoint
+    this.#outbox.gateway = gateway
     this.#incoming.mountpoint = mountpoint
+    this.#incoming.gateway = gateway
     this.#outbox.packetBytesMax = agreement.packetBytesMax
+  }
+
+  #mountedWill(will: Will): { message: Publish; delaySeconds: number } {
+    const { prefix, gateway } = this.#mount
+    const bridgeTopic = gateway === '' ? undefined : mountBridgeTopic(will.topic, gateway)
+    if (bridgeTopic === undefined) return messageOfWill(will, prefix + will.topic)
+    return messageOfWill({ ...will, retain: false }, bridgeTopic)
+  }
+
+  /** A bridge of ours hears that we are one of its kind. */
+  #greeted(connect: Connect, properties: ConnackProperties | undefined): ConnackProperties | undefined {
+    const isBridge = connect.properties?.userProperties?.some(([name]) => name === bridgeProperty) ?? false
+    if (!isBridge || this.#mount.gateway === '') return properties
+    return { ...properties, userProperties: [[bridgeProperty, '1']] }
   }
 
   /** Answers CONNECT with a refusal and closes [MQTT-3.1.4-2]. */
@@ -266,7 +288,7 @@ export class Connection implements LinkOwner, Attachment {
         this.#outbox.send({ type: PacketType.pingresp }) // [MQTT-3.12.4-1]
         return
       case PacketType.subscribe: {
-        const reasonCodes = subscribe(this.#core, session, principal, packet, this.#incoming.mountpoint)
+        const reasonCodes = subscribe(this.#core, session, principal, packet, this.#mount)
         const suback: Suback = {
           type: PacketType.suback,
           packetId: packet.packetId,
@@ -277,7 +299,7 @@ export class Connection implements LinkOwner, Attachment {
         return
       }
       case PacketType.unsubscribe: {
-        const reasonCodes = unsubscribe(this.#core, session, packet.topicFilters, this.#incoming.mountpoint)
+        const reasonCodes = unsubscribe(this.#core, session, packet.topicFilters, this.#mount)
         const unsuback: Unsuback = {
           type: PacketType.unsuback,
           packetId: packet.packetId,

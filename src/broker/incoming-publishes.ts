@@ -3,6 +3,7 @@
  * acknowledged with (MQTT 5.0 §4.3). Where a message goes is decided in publish.ts.
  */
 import type { Principal } from '../ports/auth.ts'
+import { mountBridgeTopic } from '../ports/gateway-topics.ts'
 import { PacketFault } from '../protocol/fault.ts'
 import { PacketType } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
@@ -20,6 +21,8 @@ export class IncomingPublishes {
   readonly #isGateway: boolean
   /** Put before every topic. */
   mountpoint = ''
+  /** The gateway at the other end, as its topic level; empty for other clients. */
+  gateway = ''
 
   /** @param isGateway the peer numbers its messages */
   constructor(core: Core, acks: AckQueue, isGateway: boolean) {
@@ -39,8 +42,15 @@ export class IncomingPublishes {
       return
     }
     if (qos > 0) this.#checkReceiveMaximum(session)
-    const message = this.#mounted(properties === undefined ? received : this.#aliases.resolve(received, properties))
-    publishPath.publish(message, principal, session, this.#isGateway)
+    const resolved = properties === undefined ? received : this.#aliases.resolve(received, properties)
+    const bridgeTopic = this.gateway === '' ? undefined : mountBridgeTopic(resolved.topic, this.gateway)
+    if (bridgeTopic === undefined) {
+      publishPath.publish(this.#mounted(resolved), principal, session, this.#isGateway)
+    } else {
+      const aboutBridge = resolved.withTopic(bridgeTopic)
+      aboutBridge.retain = false
+      publishPath.publish(aboutBridge, undefined, session, false)
+    }
     if (qos === 0) return
     const { reasonCode, ticket } = publishPath
     if (qos === 1) {

@@ -69,6 +69,13 @@ export class LocalClient implements LocalSession, Attachment {
     return path.reasonCode < 0x80 ? path.ticket : undefined
   }
 
+  retained(topicFilter: string, found: (message: Publish) => void): void {
+    const nowMs = this.#core.clock.nowMs()
+    this.#core.retained.match(topicFilter, (message) => {
+      if (message.expiresAtMs > nowMs) found(message)
+    })
+  }
+
   get backlogCount(): number {
     const { delivery, store } = this.#core
     return store.log.lastSeq - this.#session.cursor(delivery.routedSeq)

@@ -2,6 +2,7 @@
  * What one client is sent: packets become bytes here, gather over a turn of the event loop, and leave in one write.
  * Says when the client is too slow to take more.
  */
+import { unmountBridgeTopic } from '../ports/gateway-topics.ts'
 import type { Link } from '../ports/transport.ts'
 import { encodeAck, encodePacket } from '../protocol/encode.ts'
 import { OutputBuffer } from '../protocol/output.ts'
@@ -21,6 +22,8 @@ export class Outbox implements Flushable {
   version: Version = 4
   /** Taken off every topic on its way out. */
   mountpoint = ''
+  /** The gateway at the other end, as its topic level; empty for other clients. */
+  gateway = ''
   /** Largest packet the client takes. */
   packetBytesMax = Number.POSITIVE_INFINITY
 
@@ -56,7 +59,7 @@ export class Outbox implements Flushable {
     packetId: number,
     recipient: Recipient | undefined,
   ): boolean {
-    const sent = this.mountpoint === '' ? message : message.withTopic(message.topic.slice(this.mountpoint.length))
+    const sent = this.mountpoint === '' && this.gateway === '' ? message : this.#unmounted(message)
     const properties = this.version === 5 ? this.#propertiesFor(message, recipient) : undefined
     const { version, packetBytesMax } = this
     const isSent = encodePublish(this.#output, sent, version, qos, retain, dup, packetId, properties, packetBytesMax)
@@ -75,6 +78,12 @@ export class Outbox implements Flushable {
 
   onDrain(): void {
     this.#isLinkFull = false
+  }
+
+  #unmounted(message: Publish): Publish {
+    const aboutBridge = this.gateway === '' ? undefined : unmountBridgeTopic(message.topic, this.gateway)
+    if (aboutBridge !== undefined) return message.withTopic(aboutBridge)
+    return this.mountpoint === '' ? message : message.withTopic(message.topic.slice(this.mountpoint.length))
   }
 
   #propertiesFor(message: Publish, recipient: Recipient | undefined): PublishProperties | undefined {

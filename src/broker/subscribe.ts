@@ -1,5 +1,6 @@
 /** SUBSCRIBE and UNSUBSCRIBE of one session (MQTT 5.0 §3.8.4, §3.10.4): one reason code per filter, in order. */
 import type { Principal } from '../ports/auth.ts'
+import { mountBridgeTopic } from '../ports/gateway-topics.ts'
 import { PacketFault } from '../protocol/fault.ts'
 import type { Subscribe, SubscriptionRequest } from '../protocol/packet.ts'
 import { ReasonCode } from '../protocol/reason.ts'
@@ -10,34 +11,34 @@ import type { Session } from './session.ts'
 import { parseShare, shareName } from './share-name.ts'
 import type { Subscription } from './subscription.ts'
 
+/** Where the topics of a client are at this broker. */
+export interface Mount {
+  readonly prefix: string
+  /** The topic level of a gateway; empty for other clients. */
+  readonly gateway: string
+}
+
 const granted = [ReasonCode.success, ReasonCode.grantedQos1, ReasonCode.grantedQos2] as const
 
-/** @param mountpoint put before every filter; in a shared subscription before the one inside */
+/** @param mount its prefix stands before every filter; in a shared subscription before the one inside */
 export function subscribe(
   core: Core,
   session: Session,
   principal: Principal,
   packet: Subscribe,
-  mountpoint: string,
+  mount: Mount,
 ): ReasonCode[] {
   const reasonCodes: ReasonCode[] = []
   for (const request of packet.subscriptions) {
-    reasonCodes.push(
-      subscribeOne(core, session, principal, request, packet.properties?.subscriptionIdentifier, mountpoint),
-    )
+    reasonCodes.push(subscribeOne(core, session, principal, request, packet.properties?.subscriptionIdentifier, mount))
   }
   core.sessions.save(session)
   return reasonCodes
 }
 
-export function unsubscribe(
-  core: Core,
-  session: Session,
-  topicFilters: readonly string[],
-  mountpoint: string,
-): ReasonCode[] {
+export function unsubscribe(core: Core, session: Session, topicFilters: readonly string[], mount: Mount): ReasonCode[] {
   const reasonCodes = topicFilters.map((topicFilter) =>
-    core.sessions.unsubscribe(session, mounted(topicFilter, mountpoint).name)
+    core.sessions.unsubscribe(session, mounted(topicFilter, mount).name)
       ? ReasonCode.success
       : ReasonCode.noSubscriptionExisted,
   )
@@ -51,9 +52,9 @@ function subscribeOne(
   principal: Principal,
   request: SubscriptionRequest,
   subscriptionIdentifier: number | undefined,
-  mountpoint: string,
+  mount: Mount,
 ): ReasonCode {
-  const { name, topicFilter, isShared } = mounted(request.topicFilter, mountpoint)
+  const { name, topicFilter, isShared } = mounted(request.topicFilter, mount)
   if (!isValidTopicFilter(topicFilter)) return ReasonCode.topicFilterInvalid
   if (levelCount(topicFilter) > core.settings.topicLevelsMax) return ReasonCode.topicFilterInvalid
   if (!core.authorizer.maySubscribe(principal, topicFilter)) return ReasonCode.notAuthorized
@@ -90,9 +91,11 @@ function sendRetained(core: Core, subscription: Subscription): void {
 }
 
 /** `name` is what the subscription is kept under, `topicFilter` what messages are matched with. */
-function mounted(filter: string, mountpoint: string): { name: string; topicFilter: string; isShared: boolean } {
+function mounted(filter: string, { prefix, gateway }: Mount): { name: string; topicFilter: string; isShared: boolean } {
+  const aboutBridge = gateway === '' ? undefined : mountBridgeTopic(filter, gateway)
+  if (aboutBridge !== undefined) return { name: aboutBridge, topicFilter: aboutBridge, isShared: false }
   const share = parseShare(filter)
-  const topicFilter = mountpoint + (share?.topicFilter ?? filter)
+  const topicFilter = prefix + (share?.topicFilter ?? filter)
   if (share === undefined) return { name: topicFilter, topicFilter, isShared: false }
   return { name: shareName({ shareName: share.shareName, topicFilter }), topicFilter, isShared: true }
 }

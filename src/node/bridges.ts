@@ -1,6 +1,8 @@
 /** The bridges of a node, each from one `[[bridge]]`. */
 import { createTcpDialer, createTlsDialer } from '../adapters/net/dial.ts'
 import { Bridge } from '../bridge/bridge.ts'
+import { DeviceList } from '../bridge/devices.ts'
+import type { Marks } from '../bridge/marks.ts'
 import { Uplink } from '../bridge/uplink.ts'
 import type { BridgeSettings, Settings } from '../config/settings.ts'
 import { Backoff } from '../lib/backoff.ts'
@@ -15,6 +17,7 @@ const sessionExpirySeconds = 7 * 86_400
 
 export interface BridgeParts {
   readonly local: LocalBroker
+  readonly marks: Marks
   /** Identity of the local log. */
   readonly epoch: string
   readonly clock: Clock
@@ -24,10 +27,18 @@ export interface BridgeParts {
 
 /** Made, not started. @throws Failure ERR_CERTIFICATE */
 export function makeBridges(settings: Settings, parts: BridgeParts): readonly Bridge[] {
-  return settings.bridges.map((bridge) => makeBridge(bridge, settings, parts))
+  const { local, clock } = parts
+  const isTold = settings.sys.enabled && settings.bridges.some(({ notifications }) => notifications)
+  const devices = isTold ? new DeviceList({ local, clock, nodeName: settings.name }) : undefined
+  return settings.bridges.map((bridge) => makeBridge(bridge, settings, devices, parts))
 }
 
-function makeBridge(bridge: BridgeSettings, { mqtt }: Settings, parts: BridgeParts): Bridge {
+function makeBridge(
+  bridge: BridgeSettings,
+  { mqtt }: Settings,
+  devices: DeviceList | undefined,
+  parts: BridgeParts,
+): Bridge {
   const { local, epoch, clock, random } = parts
   const log = parts.log.child({ part: `bridge ${bridge.name}` })
   const dialer = makeDialer(bridge)
@@ -36,6 +47,8 @@ function makeBridge(bridge: BridgeSettings, { mqtt }: Settings, parts: BridgePar
     epoch,
     log,
     local,
+    marks: parts.marks,
+    devices,
     makeUplink: (owner) =>
       new Uplink({
         settings: {
@@ -47,6 +60,7 @@ function makeBridge(bridge: BridgeSettings, { mqtt }: Settings, parts: BridgePar
           outputBytesMax: mqtt.outputBytesMax,
           connectTimeoutMs: bridge.connectTimeoutMs,
           ackTimeoutMs: bridge.ackTimeoutMs,
+          peerSubscriptions: [],
           subscriptions: bridge.in.map((rule) => ({
             topicFilter: rule.remotePrefix + rule.filter,
             // QoS 2 would say nothing more: what crosses twice is recognised by its number.

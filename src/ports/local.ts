@@ -32,6 +32,8 @@ export interface LocalSession {
   resume(): void
   /** @returns the commit to wait for, 0 when nothing had to be stored, undefined when the store takes nothing now */
   publish(message: Publish): Ticket | undefined
+  /** Calls `found` with each retained message that `topicFilter` matches and that has not expired. */
+  retained(topicFilter: string, found: (message: Publish) => void): void
   /** QoS >= 1 messages in the log that this session has not acknowledged: an upper bound, for people. */
   readonly backlogCount: number
 }

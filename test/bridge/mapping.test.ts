@@ -1,5 +1,6 @@
 import t from 'tap'
 import { Mapping, type MappingRule, ruleFault } from '../../src/bridge/mapping.ts'
+import { Marks } from '../../src/bridge/marks.ts'
 import { findNumber, formatNumber } from '../../src/bridge/message-number.ts'
 import { GatewayReceiver } from '../../src/bridge/receiver.ts'
 import { RoundTrip } from '../../src/bridge/round-trip.ts'
@@ -50,7 +51,7 @@ t.test('a message number reads back as it was written, and nothing else reads as
 
 t.test('the receiver takes each number of an epoch once and in rising order', async (t) => {
   const stored = new Map<string, Mark>()
-  const receiver = new GatewayReceiver({ set: (key, mark) => stored.set(key, mark) })
+  const receiver = new GatewayReceiver(new Marks({ set: (key, mark) => stored.set(key, mark) }))
   const send = (peer: string, epoch: string, seq: number) =>
     receiver.admit(
       peer,
@@ -78,8 +79,9 @@ t.test('the receiver takes each number of an epoch once and in rising order', as
   t.ok(send('g1', 'bb', 1), 'a new epoch starts anew')
   t.same(stored.get('g1/0'), { epoch: 'bb', seq: 1 })
 
-  const restarted = new GatewayReceiver({ set: () => {} })
-  restarted.restore('g1/0', { epoch: 'bb', seq: 1 })
+  const marks = new Marks({ set: () => {} })
+  marks.restore('g1/0', { epoch: 'bb', seq: 1 })
+  const restarted = new GatewayReceiver(marks)
   const again = Publish.create({ topic: 't', payload: 'p', properties: { userProperties: [['x-b-seq', 'bb.0.1']] } })
   t.equal(restarted.admit('g1', again), undefined, 'after a restart it still knows')
   const plain = Publish.create({ topic: 't', payload: 'p' })

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import {
   address,
+  flag,
   name,
   option,
   optional,
@@ -58,6 +59,16 @@ const bridge = z.strictObject({
     wholeNumber(1, 65_535),
     512,
     'Messages on their way up and not yet acknowledged. More fills long lines better. The remote broker may allow less.',
+  ),
+  notifications: option(
+    flag(),
+    true,
+    'Tells the remote broker whether this bridge is up, below $SYS/broker/connection/ as mosquitto does.',
+  ),
+  lost_after_seconds: option(
+    wholeNumber(0, 86_400, 'seconds'),
+    30,
+    'How long the remote broker waits for this bridge to come back before it tells that it is lost.',
   ),
   out: option(z.array(rule), [{ filter: '#' }], 'What goes up.'),
   in: option(z.array(rule), [], 'What comes down.'),

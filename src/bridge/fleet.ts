@@ -1,0 +1,159 @@
+/**
+ * The gateways below this broker, as it tells them to everybody: `$fleet/gateways/{gateway}/state` and `.../devices`,
+ * retained, and mosquitto's `$SYS/broker/connection/{client id}/state`. A lost gateway makes its devices stale; their
+ * own status topics are never touched, because nobody knows how they are.
+ *
+ * It hears from gateways below `$bridge/{gateway}/` (ports/gateway-topics.ts), where only they can speak.
+ */
+import { utcText } from '../lib/utc.ts'
+import type { Clock } from '../ports/clock.ts'
+import { stateTopic } from '../ports/gateway-topics.ts'
+import type { LocalBroker, LocalConsumer, LocalSession } from '../ports/local.ts'
+import type { Log } from '../ports/log.ts'
+import type { Seq, Ticket } from '../ports/store.ts'
+import type { Qos } from '../protocol/packet.ts'
+import { Publish } from '../protocol/packets/publish.ts'
+import {
+  afterNews,
+  formatEpoch,
+  type Presence,
+  type PresenceNews,
+  parseEpoch,
+  propertyOf,
+  readNews,
+  untilProperty,
+} from './presence.ts'
+
+const inflightMax = 1024
+const stateLevels = 4
+
+/** What is published as the state of a gateway. */
+interface StateReport {
+  readonly state: Presence['state']
+  readonly since: string
+  readonly epoch: string | undefined
+  readonly formerLog: string | undefined
+  readonly client: string
+  readonly until: string | undefined
+}
+
+export class Fleet implements LocalConsumer {
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #session: LocalSession
+  readonly #gateways = new Map<string, Presence>()
+  /** The last list of devices of each gateway, as it sent it. */
+  readonly #devices = new Map<string, string>()
+  readonly canTake = true
+
+  constructor(parts: { local: LocalBroker; clock: Clock; log: Log }) {
+    this.#clock = parts.clock
+    this.#log = parts.log.child({ part: 'fleet' })
+    this.#session = parts.local.openSession('$fleet', this)
+    this.#session.subscribe([
+      { topicFilter: '$bridge/+/#', qos: 1, noLocal: true, retainAsPublished: false, retainHandling: 2 },
+    ])
+  }
+
+  /** Takes up what it published before, and listens from now on. */
+  start(): void {
+    this.#session.retained('$fleet/gateways/+/state', (message) => this.#restore(message))
+    this.#session.retained('$fleet/gateways/+/devices', (message) => {
+      const devices: unknown = parseJson(message.payload.toString())
+      if (isRecord(devices)) this.#devices.set(gatewayOf(message.topic), JSON.stringify(devices['devices'] ?? {}))
+    })
+    this.#session.attach(inflightMax)
+  }
+
+  /** @returns undefined for a gateway that was never here */
+  presenceOf(gateway: string): Presence | undefined {
+    return this.#gateways.get(gateway)
+  }
+
+  deliver(message: Publish, _qos: Qos, _retain: boolean, _dup: boolean, packetId: number, _seq: Seq): void {
+    const [, gateway = '', what, ...rest] = message.topic.split('/')
+    if (what === 'state') this.#onState(gateway, rest.join('/'), message)
+    else if (what === 'devices') this.#onDevices(gateway, message.payload.toString())
+    if (packetId > 0) this.#session.acknowledge(packetId)
+  }
+
+  onDurable(_ticket: Ticket): void {
+    // What is told here is retained; a crash before its commit makes the gateway connect, and tell, again.
+  }
+
+  // ---- state ----
+
+  #restore(message: Publish): void {
+    const report = parseJson(message.payload.toString())
+    if (!isRecord(report)) return
+    const { state, epoch, formerLog } = report as unknown as StateReport
+    this.#gateways.set(gatewayOf(message.topic), { state, epoch: parseEpoch(epoch), formerLog })
+  }
+
+  #onState(gateway: string, clientId: string, message: Publish): void {
+    const { userProperties } = message.properties ?? {}
+    const news = readNews(message.payload.toString(), userProperties)
+    if (news === undefined) return
+    const presence = afterNews(this.#gateways.get(gateway), news)
+    if (presence === undefined) {
+      this.#log.info({ gateway, state: news.state, epoch: epochText(news) }, 'news of a former connection, ignored')
+      return
+    }
+    this.#gateways.set(gateway, presence)
+    const since = utcText(this.#clock.wallMs())
+    this.#log.info({ gateway, state: presence.state, epoch: epochText(presence) }, 'gateway state')
+    const report: StateReport = {
+      state: presence.state,
+      since,
+      epoch: epochText(presence),
+      formerLog: presence.formerLog,
+      client: clientId,
+      until: propertyOf(userProperties, untilProperty),
+    }
+    this.#tell(`$fleet/gateways/${gateway}/state`, JSON.stringify(report))
+    this.#tell(stateTopic(clientId), presence.state === 'online' ? '1' : '0')
+    // Of a live gateway the devices are told by itself, right behind its birth.
+    if (presence.state !== 'online') this.#tellDevices(gateway, 'stale', since)
+  }
+
+  // ---- devices ----
+
+  /** @param list `{"client id":"online" or "offline"}` */
+  #onDevices(gateway: string, list: string): void {
+    const devices = parseJson(list)
+    if (!isRecord(devices)) return
+    this.#devices.set(gateway, list)
+    this.#tellDevices(gateway, 'live', utcText(this.#clock.wallMs()))
+  }
+
+  #tellDevices(gateway: string, state: 'live' | 'stale', since: string): void {
+    const devices = this.#devices.get(gateway) ?? '{}'
+    this.#tell(`$fleet/gateways/${gateway}/devices`, `{"state":"${state}","since":"${since}","devices":${devices}}`)
+  }
+
+  #tell(topic: string, payload: string): void {
+    this.#session.publish(Publish.create({ topic, payload, qos: 1, retain: true }))
+  }
+}
+
+function epochText({ epoch }: PresenceNews): string | undefined {
+  return epoch === undefined ? undefined : formatEpoch(epoch)
+}
+
+function gatewayOf(topic: string): string {
+  return topic.split('/', stateLevels)[2] ?? ''
+}
+
+/** undefined when it is not JSON. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,26 @@
+/** The small durable numbers of this node (ports/store.ts, MarkStore), by key and at hand. */
+import type { Mark, MarkStore } from '../ports/store.ts'
+
+export class Marks {
+  readonly #store: MarkStore
+  readonly #marks = new Map<string, Mark>()
+
+  constructor(store: MarkStore) {
+    this.#store = store
+  }
+
+  /** Puts back what the store loaded. */
+  restore(key: string, mark: Mark): void {
+    this.#marks.set(key, mark)
+  }
+
+  get(key: string): Mark | undefined {
+    return this.#marks.get(key)
+  }
+
+  /** Joins the open group commit. */
+  set(key: string, mark: Mark): void {
+    this.#marks.set(key, mark)
+    this.#store.set(key, mark)
+  }
+}

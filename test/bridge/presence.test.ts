@@ -1,0 +1,177 @@
+/** Who is there, as the broker above tells it: births, deaths, what comes late, and what devices are worth then. */
+import t from 'tap'
+import { afterNews, type Presence, parseEpoch, readNews } from '../../src/bridge/presence.ts'
+import type { TestBroker } from '../fakes/test-broker.ts'
+import { gatewayTraits, World } from './world.ts'
+
+const stateTopic = '$fleet/gateways/gw1/state'
+const devicesTopic = '$fleet/gateways/gw1/devices'
+
+function retained(broker: TestBroker, topic: string): string | undefined {
+  let payload: string | undefined
+  const client = broker.connect({ clientId: 'watcher' })
+  client.subscribe(topic)
+  for (const text of client.takePayloads()) payload = text
+  client.disconnect()
+  return payload
+}
+
+function told(broker: TestBroker, topic = stateTopic): Record<string, unknown> {
+  return JSON.parse(retained(broker, topic) ?? '{}') as Record<string, unknown>
+}
+
+t.test('a gateway that comes online is told, in our words and in those of mosquitto', async (t) => {
+  const world = await World.make()
+  world.passMs(500)
+  const state = told(world.cloud)
+  t.equal(state['state'], 'online')
+  t.equal(state['client'], 'edge-gw1')
+  t.match(state['epoch'], /^[0-9a-f]+\.1\.1$/)
+  t.match(state['since'], /^2026-01-01T00:00:/)
+  t.equal(retained(world.cloud, '$SYS/broker/connection/edge-gw1/state'), '1')
+})
+
+t.test('a gateway that is lost makes its devices stale and leaves their own topics alone', async (t) => {
+  const world = await World.make()
+  world.passMs(500)
+  world.edge.connect({ clientId: 'pump', will: willOf('pump/status', 'gone') })
+  world.edge.connect({ clientId: 'fan' }).disconnect()
+  world.passMs(2000)
+  t.same(told(world.cloud, devicesTopic)['devices'], { pump: 'online', fan: 'offline' })
+  t.equal(told(world.cloud, devicesTopic)['state'], 'live')
+  const watcher = world.cloud.connect({ clientId: 'w' })
+  watcher.subscribe('g/#')
+
+  world.wire.blackHole()
+  world.passMs(110_000)
+  t.equal(told(world.cloud)['state'], 'online', 'it may come back yet')
+  world.passMs(20_000)
+  t.equal(told(world.cloud)['state'], 'lost')
+  t.equal(told(world.cloud, devicesTopic)['state'], 'stale')
+  t.same(told(world.cloud, devicesTopic)['devices'], { pump: 'online', fan: 'offline' }, 'as they were last known')
+  t.equal(retained(world.cloud, '$SYS/broker/connection/edge-gw1/state'), '0')
+  t.same(watcher.takePayloads(), [], 'no will of a device was invented')
+
+  world.wire.restore()
+  world.passMs(20_000)
+  t.equal(told(world.cloud)['state'], 'online')
+  t.equal(told(world.cloud, devicesTopic)['state'], 'live')
+})
+
+t.test('a blip is no news', async (t) => {
+  const world = await World.make()
+  world.passMs(500)
+  const watcher = world.cloud.connect({ clientId: 'w' })
+  watcher.subscribe('$SYS/broker/connection/+/state')
+  watcher.takePayloads()
+  world.wire.cut()
+  world.passMs(20_000)
+  t.equal(world.bridge.status.state, 'online')
+  t.same(watcher.takePayloads(), ['1'], 'born again, never called dead')
+})
+
+t.test('a planned stop is not a loss', async (t) => {
+  const world = await World.make()
+  world.passMs(500)
+  world.bridge.stop()
+  world.passMs(100_000)
+  t.equal(told(world.cloud)['state'], 'stopped')
+  t.equal(told(world.cloud, devicesTopic)['state'], 'stale')
+})
+
+t.test('maintenance is told with its end', async (t) => {
+  const world = await World.make()
+  world.passMs(500)
+  world.bridge.announceMaintenance('2026-01-01T02:00:00.000Z')
+  world.passMs(500)
+  t.equal(told(world.cloud)['state'], 'maintenance')
+  t.equal(told(world.cloud)['until'], '2026-01-01T02:00:00.000Z')
+  world.bridge.announceMaintenance(undefined)
+  world.passMs(500)
+  t.equal(told(world.cloud)['state'], 'online')
+})
+
+t.test('the state outlives a restart of the cloud, and a gateway that does not come back is lost', async (t) => {
+  const world = await World.make()
+  world.passMs(500)
+  world.wire.acceptor = undefined
+  world.wire.cut()
+  await world.startCloud()
+  world.wire.acceptor = undefined
+  t.equal(told(world.cloud)['state'], 'online')
+  world.passMs(40_000)
+  t.equal(told(world.cloud)['state'], 'lost')
+  world.wire.acceptor = world.cloud.broker
+  world.passMs(30_000)
+  t.equal(told(world.cloud)['state'], 'online')
+})
+
+t.test('mosquitto#1510: a late will of an old session after a new birth changes nothing', async (t) => {
+  const world = await World.make()
+  world.passMs(500)
+  // The same gateway under another client id: its session there knows nothing of the one that came after it.
+  const epoch = String(told(world.cloud)['epoch'])
+  const [log = '', boot = '0'] = epoch.split('.')
+  const traits = { ...gatewayTraits, identity: 'gw1' }
+  const old = world.cloud.connect(
+    { clientId: 'edge-old', version: 5, will: deathOf(`${log}.${Number(boot) - 1}.7`) },
+    traits,
+  )
+  old.drop()
+  world.passMs(5000)
+  t.equal(told(world.cloud)['state'], 'online')
+  const now = world.cloud.connect({ clientId: 'edge-old', version: 5, will: deathOf(epoch) }, traits)
+  now.drop()
+  world.passMs(5000)
+  t.equal(told(world.cloud)['state'], 'lost', 'while that of the present connection counts')
+})
+
+t.test('a bridge of another make is told as well', async (t) => {
+  const world = await World.make()
+  world.bridge.stop()
+  const traits = { ...gatewayTraits, identity: 'plant' }
+  const will = { ...deathOf('x'), topic: '$SYS/broker/connection/mosq.plant/state', properties: undefined }
+  const bridge = world.cloud.connect({ clientId: 'mosq.plant', version: 4, will }, traits)
+  bridge.publish('$SYS/broker/connection/mosq.plant/state', '1', { qos: 1, retain: true })
+  t.equal(told(world.cloud, '$fleet/gateways/plant/state')['state'], 'online')
+  bridge.drop()
+  t.equal(told(world.cloud, '$fleet/gateways/plant/state')['state'], 'lost')
+  t.equal(retained(world.cloud, '$SYS/broker/connection/mosq.plant/state'), '0')
+})
+
+t.test('nobody but a gateway speaks of gateways', async (t) => {
+  const world = await World.make()
+  world.passMs(500)
+  const liar = world.cloud.connect({ clientId: 'liar' })
+  liar.publish('$bridge/gw1/state/edge-gw1', '0', { qos: 1 })
+  liar.publish('$SYS/broker/connection/edge-gw1/state', '0', { qos: 1, retain: true })
+  t.equal(told(world.cloud)['state'], 'online')
+  const other = world.cloud.connect({ clientId: 'edge-gw2' }, { ...gatewayTraits, identity: 'gw2' })
+  other.publish('$bridge/gw1/state/edge-gw1', '0', { qos: 1 })
+  t.equal(told(world.cloud)['state'], 'online')
+})
+
+t.test('news are compared by the log, the start and the connection that they speak of', async (t) => {
+  const known = (epoch: string): Presence => ({ state: 'online', epoch: parseEpoch(epoch), formerLog: 'bb' })
+  const death = (epoch: string) => ({ state: 'lost' as const, epoch: parseEpoch(epoch) })
+  t.equal(afterNews(known('aa.2.5'), death('aa.2.4')), undefined)
+  t.equal(afterNews(known('aa.2.5'), death('aa.1.9')), undefined)
+  t.equal(afterNews(known('aa.2.5'), death('aa.2.5'))?.state, 'lost')
+  t.equal(afterNews(known('aa.2.5'), death('aa.2.6'))?.state, 'lost', 'lost before its birth was told')
+  t.equal(afterNews(known('aa.2.5'), death('bb.9.9')), undefined, 'of the log before this one')
+  t.equal(afterNews(known('aa.2.5'), death('cc.1.1'))?.formerLog, 'aa', 'of a log that follows')
+  t.equal(readNews('yes', undefined), undefined)
+  t.equal(parseEpoch('zz.1.1'), undefined)
+})
+
+function willOf(topic: string, payload: string) {
+  return { topic, payload: Buffer.from(payload), qos: 1 as const, retain: false, properties: undefined }
+}
+
+function deathOf(epoch: string) {
+  const userProperties: [string, string][] = [
+    ['x-b-state', 'lost'],
+    ['x-b-epoch', epoch],
+  ]
+  return { ...willOf('$SYS/broker/connection/edge-old/state', '0'), retain: true, properties: { userProperties } }
+}

@@ -1,0 +1,199 @@
+/** An edge and a cloud broker with a bridge between them, on one virtual clock; each can crash and come back. */
+import { MemoryDisk } from '../../src/adapters/store-memory/disk.ts'
+import { MemoryStore } from '../../src/adapters/store-memory/store.ts'
+import { Bridge } from '../../src/bridge/bridge.ts'
+import { DeviceList } from '../../src/bridge/devices.ts'
+import { Fleet } from '../../src/bridge/fleet.ts'
+import type { MappingRule } from '../../src/bridge/mapping.ts'
+import { Marks } from '../../src/bridge/marks.ts'
+import { GatewayReceiver } from '../../src/bridge/receiver.ts'
+import { Uplink, type UplinkSettings } from '../../src/bridge/uplink.ts'
+import { Backoff } from '../../src/lib/backoff.ts'
+import type { Store } from '../../src/ports/store.ts'
+import type { ListenerTraits } from '../../src/ports/transport.ts'
+import type { Connect } from '../../src/protocol/packet.ts'
+import { Publish } from '../../src/protocol/packets/publish.ts'
+import { SeededRandom } from '../fakes/seeded-random.ts'
+import { silentLog, TestBroker, type TestClient } from '../fakes/test-broker.ts'
+import { VirtualClock } from '../fakes/virtual-clock.ts'
+import { Wire } from '../fakes/wire.ts'
+
+export const gatewayTraits: ListenerTraits = {
+  name: 'tls',
+  mountpoint: 'g/{identity}/',
+  requireIdentity: true,
+  allowAnonymous: false,
+  acceptsGateways: true,
+}
+
+export const everything: MappingRule = { filter: '#', qos: 1, localPrefix: '', remotePrefix: '' }
+
+export const durable = (clientId: string): Connect & { clientId: string } =>
+  ({ clientId, version: 5, cleanStart: false, properties: { sessionExpiryInterval: 3600 } }) as Connect
+
+/** One gateway under one cloud; each can crash and come back over what was durable. */
+export class World {
+  readonly clock = new VirtualClock()
+  readonly random = new SeededRandom(7)
+  readonly edgeDisk = new MemoryDisk()
+  readonly cloudDisk = new MemoryDisk()
+  readonly wire: Wire
+  readonly uplinkSettings: UplinkSettings
+  readonly out: readonly MappingRule[]
+  readonly in: readonly MappingRule[]
+  edge!: TestBroker
+  cloud!: TestBroker
+  bridge!: Bridge
+  fleet!: Fleet
+
+  private constructor(options: Options) {
+    this.out = options.out ?? [everything]
+    this.in = options.in ?? []
+    this.wire = new Wire({
+      clock: this.clock,
+      delayMs: 20,
+      identity: 'gw1',
+      traits: options.traits ?? gatewayTraits,
+      acceptor: undefined,
+    })
+    this.uplinkSettings = {
+      clientId: 'edge-gw1',
+      keepAliveSeconds: 60,
+      sessionExpirySeconds: 3600,
+      inflightMax: 16,
+      packetBytesMax: 65_536,
+      outputBytesMax: 65_536,
+      connectTimeoutMs: 5000,
+      ackTimeoutMs: 10_000,
+      peerSubscriptions: [],
+      subscriptions: this.in.map((rule) => ({
+        topicFilter: rule.remotePrefix + rule.filter,
+        qos: rule.qos,
+        noLocal: true,
+        retainAsPublished: true,
+        retainHandling: 2 as const,
+      })),
+    }
+  }
+
+  static async make(options: Options = {}): Promise<World> {
+    const world = new World(options)
+    await world.startCloud(options.cloudStore)
+    await world.startEdge(options.edgeStore)
+    return world
+  }
+
+  async startCloud(wrap: (store: Store) => Store = (store) => store): Promise<void> {
+    const { clock, random, cloudDisk } = this
+    const store = wrap(new MemoryStore({ clock, random, disk: cloudDisk }))
+    const marks = marksOf(store, cloudDisk)
+    this.cloud = await TestBroker.start({ clock, store, gate: new GatewayReceiver(marks) })
+    this.fleet = new Fleet({ local: this.cloud.broker, clock, log: silentLog })
+    this.fleet.start()
+    this.wire.acceptor = this.cloud.broker
+  }
+
+  async startEdge(wrap: (store: Store) => Store = (store) => store): Promise<void> {
+    const { clock, random, edgeDisk } = this
+    const store = wrap(new MemoryStore({ clock, random, disk: edgeDisk }))
+    const marks = marksOf(store, edgeDisk)
+    this.edge = await TestBroker.start({ clock, store, settings: { sys: edgeSys } })
+    const devices = new DeviceList({ local: this.edge.broker, clock, nodeName: edgeSys.nodeName })
+    this.bridge = new Bridge({
+      settings: {
+        name: 'up',
+        clientId: 'edge-gw1',
+        notifications: true,
+        lostAfterSeconds: 30,
+        out: this.out,
+        in: this.in,
+      },
+      epoch: edgeDisk.epoch ?? '',
+      log: silentLog,
+      local: this.edge.broker,
+      marks,
+      devices,
+      makeUplink: (owner) =>
+        new Uplink({
+          settings: this.uplinkSettings,
+          dialer: this.wire,
+          clock,
+          backoff: new Backoff(1000, 10_000, () => random.next()),
+          log: silentLog,
+          owner,
+        }),
+    })
+    this.bridge.start()
+  }
+
+  /** The process is gone in an instant, with everything that was not durable. */
+  async crashEdge(): Promise<void> {
+    this.edge.store.bind({ onDurable() {}, onFailure() {}, onRecovered() {} })
+    this.bridge.stop()
+    this.wire.cut()
+    await this.startEdge()
+  }
+
+  async crashCloud(): Promise<void> {
+    this.wire.cut()
+    await this.startCloud()
+  }
+
+  passMs(durationMs: number): void {
+    for (let leftMs = durationMs; leftMs > 0; leftMs -= 50) {
+      this.clock.advanceMs(50)
+      this.edge.broker.tick()
+      this.cloud.broker.tick()
+    }
+  }
+}
+
+export interface Options {
+  out?: readonly MappingRule[]
+  in?: readonly MappingRule[]
+  traits?: ListenerTraits
+  cloudStore?: (store: Store) => Store
+  edgeStore?: (store: Store) => Store
+}
+
+/** A durable subscriber that acknowledges everything and keeps the payloads in order. */
+export class Collector {
+  readonly payloads: string[] = []
+  readonly topics: string[] = []
+  #client: TestClient
+
+  constructor(broker: TestBroker, filter: string) {
+    this.#client = broker.connect(durable('collector'))
+    this.#client.subscribe(filter, { qos: 1 })
+  }
+
+  collect(): this {
+    for (;;) {
+      const messages = this.#client.takeAll().filter((packet) => packet instanceof Publish)
+      if (messages.length === 0) return this
+      for (const message of messages) {
+        this.payloads.push(message.payload.toString())
+        this.topics.push(message.topic)
+        if (message.qos > 0) this.#client.puback(message.packetId)
+      }
+    }
+  }
+
+  moveTo(broker: TestBroker): void {
+    this.#client = broker.connect(durable('collector'))
+  }
+}
+
+export function publishMany(client: TestClient, from: number, to: number): void {
+  for (let n = from; n <= to; n++) client.publish('temp', String(n), { qos: 1, packetId: (n % 1000) + 1 })
+}
+
+export const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => String(from + i))
+
+const edgeSys = { nodeName: 'gw1', version: '0', intervalMs: 60_000, heartbeatMs: 30_000, withMosquitto: false }
+
+function marksOf(store: Store, disk: MemoryDisk): Marks {
+  const marks = new Marks(store.marks)
+  for (const [key, mark] of disk.marks) marks.restore(key, mark)
+  return marks
+}
