@@ -3,7 +3,19 @@
  * from the specification alone and shared with nothing on the gateway's side, so that a mistake there shows here.
  */
 
-export const Type = { rst: 0, rstAck: 1, data: 2, ack: 3, nak: 4, ping: 5, pong: 6, log: 7, err: 11 } as const
+export const Type = {
+  rst: 0,
+  rstAck: 1,
+  data: 2,
+  ack: 3,
+  nak: 4,
+  ping: 5,
+  pong: 6,
+  log: 7,
+  time: 9,
+  baud: 10,
+  err: 11,
+} as const
 export const Flag = { retransmitted: 1, notReady: 2, more: 4 } as const
 
 export interface Frame {

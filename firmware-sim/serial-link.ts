@@ -28,6 +28,17 @@ export interface DeviceLinkOwner {
   onBytes(bytes: Buffer): void
   /** The conversation ended; another one is sought. */
   onDown(): void
+  /** What the gateway says the time is: milliseconds since 1970, and how far that can be trusted, 0 (not) to 4. */
+  onTime?(wallMs: number, quality: number): void
+  /** The UART goes to this rate now; what was written before has left at the former one. */
+  changeRate?(baudRate: number): void
+}
+
+/** What only some boards can do. */
+export interface DeviceLinkExtras {
+  readonly wantsTime?: boolean
+  /** Other rates of the UART, at most four. */
+  readonly baudRates?: readonly number[]
 }
 
 /** By the number that RST carries. */
@@ -45,6 +56,9 @@ const silentMsMax = 2000
 const pingsMax = 3
 const resetRepeatMs = 1000
 const holdMs = 1000
+/** A new rate that brings no frame for so long is given up. */
+const trialMs = 500
+const pingAgainRaisedMs = 250
 
 const Field = {
   version: 1,
@@ -57,6 +71,8 @@ const Field = {
   window: 8,
   id: 9,
   name: 10,
+  wants: 11,
+  baudRates: 12,
 }
 const nothing = Buffer.alloc(0)
 const longAgo = Number.NEGATIVE_INFINITY
@@ -69,7 +85,9 @@ export class DeviceLink {
   resentFrameCount = 0
   damagedFrameCount = 0
   readonly #id: string
-  readonly #baudRate: number
+  readonly #startRate: number
+  #baudRate: number
+  readonly #extras: DeviceLinkExtras
   readonly #owner: DeviceLinkOwner
   readonly #clock: DeviceClock
   readonly #random: SeededRandom
@@ -97,10 +115,20 @@ export class DeviceLink {
   #ackTimer: DeviceTimer | undefined
   #resendTimer: DeviceTimer | undefined
   #pulse: DeviceTimer | undefined
+  #trial: DeviceTimer | undefined
 
-  constructor(id: string, baudRate: number, owner: DeviceLinkOwner, clock: DeviceClock, random: SeededRandom) {
+  constructor(
+    id: string,
+    baudRate: number,
+    owner: DeviceLinkOwner,
+    clock: DeviceClock,
+    random: SeededRandom,
+    extras: DeviceLinkExtras = {},
+  ) {
     this.#id = id
+    this.#startRate = baudRate
     this.#baudRate = baudRate
+    this.#extras = extras
     this.#owner = owner
     this.#clock = clock
     this.#random = random
@@ -108,6 +136,10 @@ export class DeviceLink {
 
   get isUp(): boolean {
     return this.#isUp
+  }
+
+  get baudRate(): number {
+    return this.#baudRate
   }
 
   /** Bytes of the stream that the gateway has not acknowledged. */
@@ -129,11 +161,20 @@ export class DeviceLink {
     this.#isOn = false
     this.#isUp = false
     this.#stopTimers()
+    this.#baudRate = this.#startRate
   }
 
   /** Gives up the conversation and asks for another one. */
   reset(): void {
-    if (this.#isUp) this.#goDown()
+    if (!this.#isUp) return
+    // At a raised rate the gateway would not hear a RST.
+    if (this.#baudRate !== this.#startRate) this.#write(Type.err, 0, this.#nextSeq, nothing)
+    this.#goDown()
+  }
+
+  /** The answer comes as `onTime`; like the question it may be lost. */
+  askTime(): void {
+    if (this.#isUp) this.#write(Type.time, 0, this.#nextSeq, nothing)
   }
 
   /** Ignored while no conversation is open. */
@@ -199,6 +240,7 @@ export class DeviceLink {
     if (!isRepeat) {
       this.#isUp = false
       this.#stopTimers()
+      this.#changeRate(this.#startRate)
       this.#conversation = conversation
     }
     this.#sendHello(Type.rstAck)
@@ -210,6 +252,11 @@ export class DeviceLink {
   #onFrameUp(frame: Frame): void {
     this.#heardAtMs = this.#clock.nowMs()
     this.#pingCount = 0
+    this.#trial?.cancel()
+    if (frame.type === Type.time || frame.type === Type.baud) {
+      this.#onExtra(frame)
+      return
+    }
     this.#heldUntilMs = frame.flags & Flag.notReady ? this.#heardAtMs + holdMs : 0
     this.#acknowledged(frame.ack)
     if (frame.type === Type.data) this.#onData(frame)
@@ -217,6 +264,25 @@ export class DeviceLink {
     else if (frame.type === Type.ping) this.#write(Type.pong, 0, this.#nextSeq, nothing)
     else if (frame.type === Type.err) this.#goDown()
     this.#fill()
+  }
+
+  #onExtra({ type, payload }: Frame): void {
+    if (type === Type.time) {
+      if (payload.length >= 9) this.#owner.onTime?.(Number(payload.readBigUInt64LE(0)), payload.readUInt8(8))
+      return
+    }
+    const rate = payload.length === 4 ? payload.readUInt32LE(0) : 0
+    if (!this.#extras.baudRates?.includes(rate)) return
+    this.#write(Type.baud, 0, this.#nextSeq, payload)
+    this.#changeRate(rate)
+    this.#trial = this.#clock.after(trialMs, () => this.#changeRate(this.#startRate))
+  }
+
+  #changeRate(rate: number): void {
+    this.#trial?.cancel()
+    if (rate === this.#baudRate) return
+    this.#baudRate = rate
+    this.#owner.changeRate?.(rate)
   }
 
   #onData(frame: Frame): void {
@@ -328,6 +394,7 @@ export class DeviceLink {
   #goDown(): void {
     this.#isUp = false
     this.#stopTimers()
+    this.#changeRate(this.#startRate)
     this.#seek()
     this.#owner.onDown()
   }
@@ -347,6 +414,7 @@ export class DeviceLink {
     }
     this.#fill()
     const silentMs = this.#clock.nowMs() - this.#heardAtMs
+    const isRaised = this.#baudRate !== this.#startRate
     if (silentMs < silentMsMax) {
       this.#setPulse(silentMsMax - silentMs)
       return
@@ -357,7 +425,7 @@ export class DeviceLink {
     }
     this.#pingCount++
     this.#write(Type.ping, 0, this.#nextSeq, nothing)
-    this.#setPulse(silentMsMax)
+    this.#setPulse(isRaised ? pingAgainRaisedMs : silentMsMax)
   }
 
   #setPulse(delayMs: number): void {
@@ -366,13 +434,14 @@ export class DeviceLink {
   }
 
   #stopTimers(): void {
-    for (const timer of [this.#ackTimer, this.#resendTimer, this.#pulse]) timer?.cancel()
+    for (const timer of [this.#ackTimer, this.#resendTimer, this.#pulse, this.#trial]) timer?.cancel()
     this.#ackTimer = undefined
     this.#resendTimer = undefined
     this.#pulse = undefined
   }
 
   #sendHello(type: number): void {
+    const { wantsTime = false, baudRates = [] } = this.#extras
     const payload = toFields([
       [Field.version, littleEndian(1, 1)],
       [Field.role, littleEndian(0, 1)],
@@ -384,6 +453,10 @@ export class DeviceLink {
       [Field.window, littleEndian(windowFrames, 1)],
       [Field.id, Buffer.from(this.#id).subarray(0, 24)],
       [Field.name, Buffer.from('firmware-sim')],
+      ...(wantsTime ? [[Field.wants, Buffer.from([1])] as const] : []),
+      ...(baudRates.length > 0
+        ? [[Field.baudRates, Buffer.concat(baudRates.map((rate) => littleEndian(rate, 4)))] as const]
+        : []),
     ])
     this.#write(type, 0, 0, payload)
   }

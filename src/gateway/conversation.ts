@@ -9,6 +9,7 @@ import type { Clock } from '../ports/clock.ts'
 import type { AckTimeout } from './ack-timeout.ts'
 import { FrameFlag, FrameType, type LinkFrame } from './link-frame.ts'
 import type { LinkLine } from './link-line.ts'
+import type { LinkRate } from './link-rate.ts'
 import { ReceiveWindow } from './receive-window.ts'
 import type { SendWindow } from './send-window.ts'
 
@@ -25,6 +26,7 @@ export interface ConversationOwner {
 export interface ConversationParts {
   readonly line: LinkLine
   readonly window: SendWindow
+  readonly rate: LinkRate
   readonly ackTimeout: AckTimeout
   readonly clock: Clock
 }
@@ -38,6 +40,8 @@ const rejectsMax = 40
 
 const pingIntervalMs = 2000
 const pingsMax = 3
+/** At a raised rate the peer may have restarted at the first one, where it hears nothing: that is to be found out soon. */
+const pingAgainRaisedMs = 250
 
 const notReadyRefreshMs = 480
 /** NOT-READY lapses unless it is refreshed, so that a lost all-clear does not stop the stream. */
@@ -121,7 +125,8 @@ export class Conversation {
 
   /** Sends what window and line take: first what goes again, then what is new. */
   fill(): void {
-    const { clock, line, window } = this.#parts
+    const { clock, line, rate, window } = this.#parts
+    if (rate.isChanging) return
     const nowMs = clock.nowMs()
     while (line.freeAtMs <= nowMs + aheadMs) {
       const isAgain = window.isGoingBack
@@ -156,19 +161,22 @@ export class Conversation {
     if (nowMs >= this.#received.ackAtMs) this.send(FrameType.ack)
   }
 
-  /** Sends a frame that is only its header. */
-  send(type: FrameType): void {
-    this.#write(type, 0, this.#parts.window.nextSeq, nothing)
+  /** Sends a frame outside of the stream; most are only their header. */
+  send(type: FrameType, payload: Buffer = nothing): void {
+    this.#write(type, 0, this.#parts.window.nextSeq, payload)
   }
 
   /** What every frame says about our own stream. */
   #onProgress(frame: LinkFrame): void {
-    const { ackTimeout, clock, window } = this.#parts
+    const { ackTimeout, clock, line, window } = this.#parts
     const nowMs = clock.nowMs()
     this.#heldUntilMs = frame.flags & FrameFlag.notReady ? nowMs + notReadyLapseMs : 0
     const newest = window.acknowledge(frame.ack).at(-1)
     if (newest === undefined) return
-    if (newest.sendCount === 1) ackTimeout.onAcknowledged(Math.max(0, nowMs - newest.leftAtMs))
+    if (newest.sendCount === 1) {
+      ackTimeout.onAcknowledged(Math.max(0, nowMs - newest.leftAtMs))
+      line.onAcknowledged(newest.wireBytes, newest.leftAtMs)
+    }
     this.#timeoutsInRow = 0
     this.#rejectsInRow = 0
     this.#armResend()
@@ -196,7 +204,8 @@ export class Conversation {
       this.#armResend()
       return
     }
-    const { ackTimeout, window } = this.#parts
+    const { ackTimeout, line, window } = this.#parts
+    line.onTimeout()
     this.timeoutCount++
     this.#timeoutsInRow++
     if (this.#timeoutsInRow >= timeoutsMax) {
@@ -214,7 +223,7 @@ export class Conversation {
       return
     }
     this.#pingCount++
-    this.#pingAtMs = nowMs + pingIntervalMs
+    this.#pingAtMs = nowMs + (this.#parts.rate.isAway ? pingAgainRaisedMs : pingIntervalMs)
     this.send(FrameType.ping)
   }
 
@@ -251,7 +260,8 @@ export class Conversation {
 
   /** When the line or the peer takes more of what waits here. */
   #fillAtMs(): number {
-    const { line, window } = this.#parts
+    const { line, rate, window } = this.#parts
+    if (rate.isChanging) return never
     const lineAtMs = line.freeAtMs - aheadMs
     if (window.isGoingBack) return lineAtMs
     return window.canGrow ? Math.max(lineAtMs, this.#heldUntilMs) : never

@@ -1,17 +1,20 @@
 /**
  * Bytes of a line -> frames. Believes nothing but 0x00: what lies between two of them is a frame if it decodes and its
  * checksum fits, and is counted and forgotten otherwise, so that one clean frame after any garbage is understood.
- * Linear in its input; holds at most `2 * mtuBytes` bytes of an unfinished frame.
+ * Linear in its input; holds at most `2 * mtuBytes` bytes of an unfinished frame, and always a whole RST.
  */
 import { cobsDecode } from './cobs.ts'
 import { decodeFrame, type LinkFrame } from './link-frame.ts'
+import { helloFrameBytesMax } from './link-hello.ts'
 
 export interface LinkDecoderOwner {
   /** The payload is borrowed: valid until the call returns. */
   onFrame(frame: LinkFrame): void
-  /** Something came that is no frame. */
-  onGarbage(): void
+  /** Something came that is no frame. `bytes` is what was kept of it, borrowed like the payload. */
+  onGarbage(fault: LinkFault, bytes: Buffer): void
 }
+
+export type LinkFault = 'checksum' | 'cobs' | 'oversize'
 
 export class LinkDecoder {
   /** Frames whose checksum or length was wrong. */
@@ -29,8 +32,9 @@ export class LinkDecoder {
 
   constructor(mtuBytes: number, owner: LinkDecoderOwner) {
     this.#owner = owner
-    this.#partial = Buffer.allocUnsafeSlow(2 * mtuBytes)
-    this.#plain = Buffer.allocUnsafeSlow(2 * mtuBytes)
+    const keptBytesMax = 2 * Math.max(mtuBytes, helloFrameBytesMax)
+    this.#partial = Buffer.allocUnsafeSlow(keptBytesMax)
+    this.#plain = Buffer.allocUnsafeSlow(keptBytesMax)
   }
 
   push(chunk: Buffer): void {
@@ -53,12 +57,8 @@ export class LinkDecoder {
 
   #keep(chunk: Buffer, from: number, to: number): void {
     if (this.#isOversize) return
-    if (this.#partialByteCount + to - from > this.#partial.length) {
-      this.#isOversize = true
-      return
-    }
-    chunk.copy(this.#partial, this.#partialByteCount, from, to)
-    this.#partialByteCount += to - from
+    this.#isOversize = this.#partialByteCount + to - from > this.#partial.length
+    this.#partialByteCount += chunk.copy(this.#partial, this.#partialByteCount, from, to)
   }
 
   #finish(): void {
@@ -67,20 +67,20 @@ export class LinkDecoder {
     this.clear()
     if (isOversize) {
       this.oversizeCount++
-      this.#owner.onGarbage()
+      this.#owner.onGarbage('oversize', this.#partial.subarray(0, byteCount))
       return
     }
     if (byteCount === 0) return // Two delimiters in a row: nothing between two frames.
     const plainByteCount = cobsDecode(this.#partial, 0, byteCount, this.#plain)
     if (plainByteCount < 0) {
       this.cobsErrorCount++
-      this.#owner.onGarbage()
+      this.#owner.onGarbage('cobs', this.#partial.subarray(0, byteCount))
       return
     }
     const frame = decodeFrame(this.#plain, plainByteCount)
     if (frame === undefined) {
       this.crcErrorCount++
-      this.#owner.onGarbage()
+      this.#owner.onGarbage('checksum', this.#partial.subarray(0, byteCount))
       return
     }
     this.#owner.onFrame(frame)

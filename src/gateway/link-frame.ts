@@ -24,9 +24,11 @@ export const FrameType = {
   pong: 6,
   /** Text of the device for people, outside of the stream. */
   log: 7,
-  /** Not spoken yet, like `time` and `baud`: MQTT-SN datagrams. */
+  /** Not spoken yet: MQTT-SN datagrams. */
   sn: 8,
+  /** Empty from a device: what time is it? From the host: link-time.ts. */
   time: 9,
+  /** From the host: go to this rate? From the device: yes, now. link-rate.ts. */
   baud: 10,
   /** The sender has left the conversation. */
   err: 11,

@@ -23,6 +23,10 @@ export interface LinkHello {
   readonly deviceId: string
   /** Firmware name and version, at most `textBytesMax` bytes; '' = none. */
   readonly firmware: string
+  /** The end asks to be told the time as soon as the conversation begins. */
+  readonly wantsTime: boolean
+  /** Other baud rates that the end can change to, at most `baudRatesMax`. */
+  readonly baudRates: readonly number[]
 }
 
 /** Why the end last started, by number on the wire. */
@@ -31,6 +35,11 @@ export type ResetReason = (typeof RESET_REASONS)[number]
 
 /** Keeps a RST within what the slowest line takes. */
 export const textBytesMax = 24
+
+export const baudRatesMax = 4
+
+/** What a RST has at most, with every field at its longest: an end takes it whatever its MTU. */
+export const helloFrameBytesMax = 128
 
 /** Bounds of the longest frame, header and checksum included. */
 export const mtuBytesMin = 48
@@ -52,7 +61,14 @@ const Field = {
   windowFrames: 8,
   deviceId: 9,
   firmware: 10,
+  wants: 11,
+  baudRates: 12,
 } as const
+
+/** Bits of `wants`. */
+const Want = { time: 1 } as const
+
+const rateBytes = 4
 
 export function encodeHello(hello: LinkHello): Buffer {
   return Buffer.concat([
@@ -66,6 +82,8 @@ export function encodeHello(hello: LinkHello): Buffer {
     numberField(Field.windowFrames, hello.windowFrames, 1),
     textField(Field.deviceId, hello.deviceId),
     textField(Field.firmware, hello.firmware),
+    ...(hello.wantsTime ? [numberField(Field.wants, Want.time, 1)] : []),
+    ...(hello.baudRates.length > 0 ? [ratesField(hello.baudRates)] : []),
   ])
 }
 
@@ -92,6 +110,8 @@ export function decodeHello(payload: Buffer): LinkHello | undefined {
     windowFrames: Math.min(windowFramesMax, Math.max(1, numberOf(fields, Field.windowFrames) ?? 1)),
     deviceId: fields.get(Field.deviceId)?.toString('utf8') ?? '',
     firmware: fields.get(Field.firmware)?.toString('utf8') ?? '',
+    wantsTime: ((numberOf(fields, Field.wants) ?? 0) & Want.time) !== 0,
+    baudRates: ratesOf(fields.get(Field.baudRates)),
   }
 }
 
@@ -107,6 +127,22 @@ function textField(type: number, text: string): Buffer {
   const value = Buffer.from(text, 'utf8')
   assert(value.length <= textBytesMax, 'a text in a link hello is too long')
   return Buffer.concat([Buffer.from([type, value.length]), value])
+}
+
+function ratesField(rates: readonly number[]): Buffer {
+  assert(rates.length <= baudRatesMax, 'too many baud rates in a link hello')
+  const field = Buffer.alloc(2 + rateBytes * rates.length)
+  field[0] = Field.baudRates
+  field[1] = rateBytes * rates.length
+  for (const [at, rate] of rates.entries()) field.writeUInt32LE(rate, 2 + rateBytes * at)
+  return field
+}
+
+/** None when the field is cut inside of a rate. */
+function ratesOf(value: Buffer | undefined): readonly number[] {
+  if (value === undefined || value.length % rateBytes !== 0) return []
+  const count = Math.min(baudRatesMax, value.length / rateBytes)
+  return Array.from({ length: count }, (_, at) => value.readUInt32LE(rateBytes * at))
 }
 
 function numberOf(fields: Map<number, Buffer>, type: number): number | undefined {

@@ -21,6 +21,8 @@ import { LinkDecoder } from './link-decoder.ts'
 import { FrameType, type LinkFrame, wireBytesMax } from './link-frame.ts'
 import { decodeHello, encodeHello, type LinkHello, type LinkRole, windowFramesMax } from './link-hello.ts'
 import { LinkLine } from './link-line.ts'
+import { LinkRate } from './link-rate.ts'
+import { type ClockQuality, encodeTime, timePayloadBytes } from './link-time.ts'
 import { SendWindow } from './send-window.ts'
 
 export interface SerialLinkOwner {
@@ -36,6 +38,16 @@ export interface SerialLinkOwner {
   onDown(reason: DownReason): void
   /** Text of the peer outside of the stream. Borrowed like `onBytes`. */
   onLog(text: Buffer): void
+}
+
+/** What the host's end of a link can do beyond carrying bytes. */
+export interface LinkExtras {
+  /** The fastest rate that the device may be asked to go to. Without `changeRate` it is not asked. */
+  readonly baudRateMax?: number | undefined
+  /** What is written from now on goes out at this rate, what was written before at the former one. */
+  changeRate?(baudRate: number): void
+  /** What the wall clock is worth now. */
+  clockQuality?(): ClockQuality
 }
 
 export type DownReason = 'peer restarted' | 'peer began anew' | 'peer left' | 'no acknowledgement' | 'silence'
@@ -60,6 +72,7 @@ const resetLongestMs = 5000
 const creditFrames = 3
 
 const never = Number.POSITIVE_INFINITY
+const nothing = Buffer.alloc(0)
 
 type Resetting = { readonly at: 'resetting'; readonly number: number; retryMs: number; retryAtMs: number }
 type Open = { readonly at: 'open'; readonly peer: LinkHello; readonly conversation: Conversation }
@@ -67,6 +80,8 @@ type State = { readonly at: 'closed' } | Resetting | Open
 
 export class SerialLink {
   readonly #role: LinkRole
+  readonly #baudRate: number
+  readonly #extras: LinkExtras
   readonly #owner: SerialLinkOwner
   readonly #random: Random
   readonly #parts: ConversationParts
@@ -81,12 +96,29 @@ export class SerialLink {
   #timeoutCount = 0
   #resetCount = 0
 
-  constructor(role: LinkRole, baudRate: number, owner: SerialLinkOwner, clock: Clock, random: Random) {
+  constructor(
+    role: LinkRole,
+    baudRate: number,
+    owner: SerialLinkOwner,
+    clock: Clock,
+    random: Random,
+    extras: LinkExtras = {},
+  ) {
     this.#role = role
+    this.#baudRate = baudRate
+    this.#extras = extras
     this.#owner = owner
     this.#random = random
     const line = new LinkLine(baudRate, clock, (bytes) => owner.write(bytes))
-    this.#parts = { line, window: new SendWindow(), ackTimeout: new AckTimeout(), clock }
+    const rate = new LinkRate(baudRate, clock, {
+      ask: (wanted) => this.#sendOutside(FrameType.baud, rateBytes(wanted)),
+      change: (wanted) => {
+        line.changeRate(wanted)
+        extras.changeRate?.(wanted)
+      },
+      knock: () => this.#sendOutside(FrameType.ping, nothing),
+    })
+    this.#parts = { line, rate, window: new SendWindow(), ackTimeout: new AckTimeout(), clock }
     this.#bootId = this.#drawNumber()
     this.#mtuBytes = mtuOf(baudRate)
     this.#creditBytes = creditFrames * wireBytesMax(this.#mtuBytes)
@@ -98,6 +130,11 @@ export class SerialLink {
 
   get at(): State['at'] {
     return this.#state.at
+  }
+
+  /** The baud rate that the line has now. */
+  get baudRate(): number {
+    return this.#parts.rate.current
   }
 
   /** Bytes sent that the peer has not acknowledged. */
@@ -121,6 +158,7 @@ export class SerialLink {
   open(): void {
     this.#decoder.clear()
     this.#parts.line.clear()
+    this.#parts.rate.clear()
     this.reset()
   }
 
@@ -134,13 +172,19 @@ export class SerialLink {
 
   /** Tells the peer that this end goes, then closes. */
   leave(): void {
-    if (this.#state.at === 'open') this.#state.conversation.send(FrameType.err)
+    if (this.#state.at === 'open') this.#sendOutside(FrameType.err, nothing)
     this.close()
   }
 
   /** Ends the conversation, unsent bytes included, and asks the peer for a new one. */
   reset(): void {
-    this.#enter({ at: 'resetting', number: this.#drawNumber(), retryMs: resetShortestMs, retryAtMs: 0 })
+    // At a raised rate a RST could not be heard: this tells the peer to come back to where the RST will be.
+    if (this.#state.at === 'open' && this.#parts.rate.isAway) this.#sendOutside(FrameType.err, nothing)
+    this.#seek(false)
+  }
+
+  #seek(isLost: boolean): void {
+    this.#enter({ at: 'resetting', number: this.#drawNumber(), retryMs: resetShortestMs, retryAtMs: 0 }, isLost)
     this.#wake()
   }
 
@@ -201,11 +245,12 @@ export class SerialLink {
       else this.#sendHello(FrameType.rst, state.number)
     } else if (peer.conversation === state.number) {
       this.#begin(peer)
-      this.#owner.onUp(peer)
+      this.#up(peer)
     }
   }
 
   #onFrameOpen(state: Open, frame: LinkFrame): void {
+    this.#parts.rate.onFrame()
     switch (frame.type) {
       case FrameType.rst:
         this.#onReset(state, frame)
@@ -217,6 +262,12 @@ export class SerialLink {
         return
       case FrameType.log:
         this.#owner.onLog(frame.payload)
+        break
+      case FrameType.time:
+        if (this.#role === 'host' && frame.payload.length === 0) this.#sendTime()
+        break
+      case FrameType.baud:
+        if (frame.payload.length === 4) this.#parts.rate.onAgreed(frame.payload.readUInt32LE(0))
         break
     }
     state.conversation.onFrame(frame)
@@ -234,7 +285,21 @@ export class SerialLink {
     const open = this.#begin(peer)
     this.#sendHello(FrameType.rstAck, peer.conversation)
     if (ended !== undefined) this.#owner.onDown(ended)
-    if (this.#state === open) this.#owner.onUp(peer)
+    if (this.#state === open) this.#up(peer)
+  }
+
+  #up(peer: LinkHello): void {
+    if (peer.wantsTime) this.#sendTime()
+    const rate = this.#fastestRate(peer)
+    if (rate > this.#baudRate) this.#parts.rate.want(rate, peer.bootId)
+    this.#owner.onUp(peer)
+  }
+
+  /** The fastest that both ends can do. */
+  #fastestRate(peer: LinkHello): number {
+    const { baudRateMax = 0, changeRate } = this.#extras
+    if (this.#role === 'device' || changeRate === undefined) return 0
+    return Math.max(0, ...peer.baudRates.filter((rate) => rate <= baudRateMax))
   }
 
   #begin(peer: LinkHello): Open {
@@ -251,12 +316,13 @@ export class SerialLink {
   }
 
   #goDown(reason: DownReason): void {
-    this.reset()
+    this.#seek(reason === 'silence' || reason === 'no acknowledgement')
     this.#owner.onDown(reason)
   }
 
-  #enter(state: State): void {
+  #enter(state: State, isLost = false): void {
     if (this.#state.at === 'open') {
+      this.#parts.rate.stop(isLost)
       const { conversation } = this.#state
       conversation.stop()
       this.#parts.window.clear()
@@ -274,7 +340,10 @@ export class SerialLink {
     this.#alarm = undefined
     this.#alarmAtMs = never
     if (this.#state.at === 'resetting') this.#repeatReset(this.#state)
-    else if (this.#state.at === 'open') this.#state.conversation.run()
+    else if (this.#state.at === 'open') {
+      this.#parts.rate.run()
+      this.#state.conversation.run()
+    }
     this.#wake()
   }
 
@@ -303,7 +372,7 @@ export class SerialLink {
       case 'resetting':
         return state.retryAtMs
       case 'open':
-        return state.conversation.nextDueMs()
+        return Math.min(state.conversation.nextDueMs(), this.#parts.rate.nextDueMs())
       default:
         return unreachable(state)
     }
@@ -320,8 +389,22 @@ export class SerialLink {
       windowFrames: windowFramesMax,
       deviceId: '',
       firmware: '',
+      wantsTime: false,
+      baudRates: [],
     })
     this.#parts.line.write({ type, flags: 0, seq: 0, ack: 0, payload })
+  }
+
+  /** Sends a frame that is no part of the stream. Only in a conversation. */
+  #sendOutside(type: FrameType, payload: Buffer): void {
+    if (this.#state.at === 'open') this.#state.conversation.send(type, payload)
+  }
+
+  #sendTime(): void {
+    const { clock, line } = this.#parts
+    const underWayMs = line.leavesAtMs(wireBytesMax(timePayloadBytes)) - clock.nowMs()
+    const quality = this.#extras.clockQuality?.() ?? 'kept'
+    this.#sendOutside(FrameType.time, encodeTime(clock.wallMs() + underWayMs, quality))
   }
 
   /** undefined also for our own frames, which a line that echoes brings back. */
@@ -333,4 +416,10 @@ export class SerialLink {
   #drawNumber(): number {
     return Number.parseInt(this.#random.hex(4), 16)
   }
+}
+
+function rateBytes(rate: number): Buffer {
+  const bytes = Buffer.allocUnsafe(4)
+  bytes.writeUInt32LE(rate, 0)
+  return bytes
 }

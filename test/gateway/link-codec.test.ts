@@ -10,10 +10,11 @@ import {
   encodeFrame,
   FrameFlag,
   FrameType,
+  frameOverheadBytes,
   type LinkFrame,
   wireBytesMax,
 } from '../../src/gateway/link-frame.ts'
-import { decodeHello, encodeHello, type LinkHello } from '../../src/gateway/link-hello.ts'
+import { decodeHello, encodeHello, helloFrameBytesMax, type LinkHello } from '../../src/gateway/link-hello.ts'
 import { must } from '../../src/lib/assert.ts'
 import { SeededRandom } from '../fakes/seeded-random.ts'
 
@@ -153,9 +154,12 @@ t.test('a hello says who the end is', async (t) => {
     windowFrames: 3,
     deviceId: 'meter-7',
     firmware: 'acme 1.2',
+    wantsTime: true,
+    baudRates: [250_000, 500_000, 1_000_000, 2_000_000],
   }
   t.strictSame(decodeHello(encodeHello(hello)), hello)
-  t.ok(encodeHello({ ...hello, deviceId: 'x'.repeat(24), firmware: 'y'.repeat(24) }).length <= 2 * 48 - 5)
+  const longest = encodeHello({ ...hello, deviceId: 'x'.repeat(24), firmware: 'y'.repeat(24) })
+  t.ok(longest.length + frameOverheadBytes <= helloFrameBytesMax)
   t.throws(() => encodeHello({ ...hello, deviceId: 'x'.repeat(25) }), /bug/)
 })
 

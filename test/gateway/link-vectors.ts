@@ -48,6 +48,8 @@ export interface HelloVector {
     readonly windowFrames: number
     readonly deviceId: string
     readonly firmware: string
+    readonly wantsTime: boolean
+    readonly baudRates: readonly number[]
   }
 }
 
@@ -149,6 +151,9 @@ function frameVectors(): FrameVector[] {
     frame('PING', Type.ping, 0, 4, 201, Buffer.alloc(0)),
     frame('PONG', Type.pong, 0, 4, 201, Buffer.alloc(0)),
     frame('LOG', Type.log, 0, 4, 201, Buffer.from('sensor: 3 retries')),
+    frame('TIME, asked by a device', Type.time, 0, 4, 201, Buffer.alloc(0)),
+    frame('TIME: 2026-01-02T03:04:05.678Z from the network', Type.time, 0, 4, 201, time()),
+    frame('BAUD: 500000', Type.baud, 0, 4, 201, littleEndian(500_000, 4)),
     frame('ERR', Type.err, 0, 4, 201, Buffer.alloc(0)),
     frame('type 15, of a newer version', 15, 0, 4, 201, Buffer.from('?')),
   ]
@@ -183,7 +188,16 @@ function refusedFrames(): LinkVectors['framesRefused'] {
 }
 
 function helloVectors(): HelloVector[] {
-  const bare = { resetReason: 'unknown', mtuBytes: 48, creditBytes: 64, windowFrames: 1, deviceId: '', firmware: '' }
+  const bare = {
+    resetReason: 'unknown',
+    mtuBytes: 48,
+    creditBytes: 64,
+    windowFrames: 1,
+    deviceId: '',
+    firmware: '',
+    wantsTime: false,
+    baudRates: [],
+  }
   const numbers = { bootId: 0x0a0b0c0d, conversation: 0x01020304 }
   return [
     {
@@ -198,6 +212,8 @@ function helloVectors(): HelloVector[] {
         windowFrames: 3,
         deviceId: 's1',
         firmware: 'thermo 1.2',
+        wantsTime: true,
+        baudRates: [250_000, 1_000_000],
       },
     },
     {
@@ -220,6 +236,21 @@ function helloVectors(): HelloVector[] {
       name: 'a window above the highest counts as the highest',
       payload: hex(Buffer.concat([required(), byte(8, 200)])),
       hello: { role: 'device', ...numbers, ...bare, windowFrames: 7 },
+    },
+    {
+      name: 'the fifth rate and those after it do not count',
+      payload: hex(Buffer.concat([required(), field(12, rates(9600, 19_200, 38_400, 57_600, 115_200))])),
+      hello: { role: 'device', ...numbers, ...bare, baudRates: [9600, 19_200, 38_400, 57_600] },
+    },
+    {
+      name: 'rates that end inside of one count as none',
+      payload: hex(Buffer.concat([required(), field(12, rates(9600).subarray(0, 3))])),
+      hello: { role: 'device', ...numbers, ...bare },
+    },
+    {
+      name: 'only the lowest bit of wants is the time',
+      payload: hex(Buffer.concat([required(), byte(11, 0xfe)])),
+      hello: { role: 'device', ...numbers, ...bare },
     },
     {
       name: 'an unknown reset reason',
@@ -271,6 +302,7 @@ function recordedTalk(): TalkVector[] {
     },
     clock,
     new SeededRandom(1),
+    { baudRateMax: 500_000, changeRate: () => {}, clockQuality: () => 'network' },
   )
   const device: DeviceLink = new DeviceLink(
     's1',
@@ -278,6 +310,7 @@ function recordedTalk(): TalkVector[] {
     { write: (bytes) => carry('device', bytes), onUp: () => {}, onBytes: () => {}, onDown: () => {} },
     clock,
     new SeededRandom(2),
+    { wantsTime: true, baudRates: [250_000, 500_000, 1_000_000] },
   )
   const act = (what: string, durationMs: number, action: () => void): void => {
     about = what
@@ -285,7 +318,7 @@ function recordedTalk(): TalkVector[] {
     clock.advanceMs(durationMs)
   }
   act('the gateway opens its port; nobody is there', 700, () => host.open())
-  act('the device powers on', 100, () => device.powerOn('power-on'))
+  act('the device powers on, is told the time, and agrees to go faster', 100, () => device.powerOn('power-on'))
   act('the device sends; the gateway echoes', 100, () => device.send(Buffer.from('hello')))
   isNextDamaged = true
   act('a frame is damaged; the next one shows it', 200, () => {
@@ -295,8 +328,9 @@ function recordedTalk(): TalkVector[] {
   act('the gateway cannot take more, then can', 600, () => host.pause())
   act('the gateway takes bytes again', 100, () => host.resume())
   act('a line for people', 50, () => device.log('hot'))
+  act('the device asks for the time', 50, () => device.askTime())
   act('nobody speaks', 2100, () => {})
-  act('the gateway ends the conversation', 100, () => host.reset())
+  act('the gateway ends the conversation: ERR at the raised rate, RST at the first one', 100, () => host.reset())
   act('the gateway leaves', 50, () => host.leave())
   device.powerOff()
   return talk
@@ -314,7 +348,20 @@ function deviceHello(): Buffer {
     [8, littleEndian(3, 1)],
     [9, Buffer.from('s1')],
     [10, Buffer.from('thermo 1.2')],
+    [11, littleEndian(1, 1)],
+    [12, rates(250_000, 1_000_000)],
   ])
+}
+
+function rates(...values: number[]): Buffer {
+  return Buffer.concat(values.map((value) => littleEndian(value, 4)))
+}
+
+/** 2026-01-02T03:04:05.678Z */
+function time(): Buffer {
+  const payload = Buffer.alloc(9, 3)
+  payload.writeBigUInt64LE(BigInt(Date.UTC(2026, 0, 2, 3, 4, 5, 678)), 0)
+  return payload
 }
 
 function hostHello(): Buffer {

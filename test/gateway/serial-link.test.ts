@@ -273,6 +273,32 @@ t.test('NAK brings everything from the missing frame on, once', async (t) => {
   t.ok(end.written.every(({ frame }) => frame.flags & Flag.retransmitted))
 })
 
+t.test('a line that proves faster than its rate, as USB does, is not waited for', async (t) => {
+  const end = new Bench('host', 9600)
+  end.bring('open', { windowFrames: 7, mtuBytes: 96, creditBytes: 4000 })
+  const rejectSoon = (seq: number): number[] => {
+    end.forget()
+    end.link.send(Buffer.alloc(91, 1))
+    end.clock.advanceMs(2)
+    end.hear(Type.nak, Buffer.alloc(0), { ack: seq })
+    end.clock.advanceMs(2)
+    return end.dataSeqs()
+  }
+  t.strictSame(rejectSoon(0), [0], 'a NAK before the frame can have left is about something else')
+  for (const seq of [1, 2, 3]) {
+    end.clock.advanceMs(200)
+    end.hear(Type.ack, Buffer.alloc(0), { ack: seq })
+    end.link.send(Buffer.alloc(91, 1))
+    end.clock.advanceMs(2)
+    end.hear(Type.ack, Buffer.alloc(0), { ack: seq + 1 })
+  }
+  t.strictSame(rejectSoon(4), [4, 4], 'sent again at once')
+  end.clock.advanceMs(1000)
+  t.ok(end.link.counters.timeoutCount > 0)
+  end.hear(Type.ack, Buffer.alloc(0), { ack: 5 })
+  t.strictSame(rejectSoon(5), [5], 'silence makes it believe in the rate again')
+})
+
 t.test('an acknowledgement while going back shortens the way, and skips nothing', async (t) => {
   const end = new Bench('host')
   end.bring('open', { windowFrames: 7, mtuBytes: 48, creditBytes: 4000 })
