@@ -1,6 +1,7 @@
 /** What runs on a gateway, top to bottom: one broker between serial lines, local clients and the way up. */
 import { listenerPolicy } from '../src/adapters/auth-listener/policy.ts'
 import { SerialPortDriver } from '../src/adapters/serial-port/driver.ts'
+import { clockQuality } from '../src/adapters/system/clock-quality.ts'
 import { systemRandom } from '../src/adapters/system/random.ts'
 import { Fleet } from '../src/bridge/fleet.ts'
 import { Marks } from '../src/bridge/marks.ts'
@@ -38,7 +39,14 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
     fleet?.start()
     const bridges = makeBridges(settings, { local: broker, marks, epoch, clock, random: systemRandom, log })
     const driver = new SerialPortDriver()
-    const serialParts = { driver, acceptor: broker, clock, random: systemRandom, log: log.child({ part: 'serial' }) }
+    const serialParts = {
+      driver,
+      acceptor: broker,
+      clock,
+      random: systemRandom,
+      log: log.child({ part: 'serial' }),
+      clockQuality,
+    }
     const serials = settings.serials.map((line) => new SerialListener(line, serialTraits(line), serialParts))
     const listeners = await Listeners.open(settings, broker, log)
     return new RunningNode({ settings, log, store, broker, listeners, bridges, serials })

@@ -31,6 +31,25 @@ public:
     _isUsed = false;
   }
 
+  /*
+   * Other rates of the UART, after begin(). `change` waits until everything has left and sets the rate:
+   *   void change(uint32_t baud) { Serial1.flush(); Serial1.begin(baud); }
+   */
+  void rates(void (*change)(uint32_t baud), const uint32_t *rates, uint8_t count) {
+    _change = change;
+    tidegate_link_rates(&_link, changeRate, rates, count);
+  }
+
+  /* After begin(): the gateway tells the time with each conversation. */
+  void wantTime() { tidegate_link_want_time(&_link); }
+
+  /* Milliseconds since 1970; 0 when the gateway has not told it. */
+  uint64_t time() const {
+    uint64_t ms = 0;
+    uint8_t quality;
+    return tidegate_link_time(&_link, &ms, &quality) ? ms : 0;
+  }
+
   void poll() { tidegate_link_poll(&_link); }
 
   /* A line for people in the log of the gateway. */
@@ -122,6 +141,7 @@ private:
   static void putByte(void *self, uint8_t byte) { static_cast<TidegateClient *>(self)->_line.write(byte); }
   static int getByte(void *self) { return static_cast<TidegateClient *>(self)->_line.read(); }
   static uint32_t now(void *) { return millis(); }
+  static void changeRate(void *self, uint32_t baud) { static_cast<TidegateClient *>(self)->_change(baud); }
 
   Stream &_line;
   uint32_t _baud;
@@ -129,6 +149,7 @@ private:
   uint8_t _resetReason;
   const char *_deviceId;
   const char *_firmware;
+  void (*_change)(uint32_t) = nullptr;
   tidegate_link _link;
   uint8_t _generation = 0;
   bool _isUsed = false;

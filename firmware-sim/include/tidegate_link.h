@@ -67,9 +67,28 @@ typedef struct {
   uint32_t (*millis)(void *context);
 } tidegate_io;
 
+/* Waits until the UART has sent what it has, then sets its rate. */
+typedef void (*tidegate_change_rate)(void *context, uint32_t baud);
+
+/* How far the time can be trusted. */
+enum { TIDEGATE_TIME_UNSET, TIDEGATE_TIME_KEPT, TIDEGATE_TIME_RTC, TIDEGATE_TIME_NETWORK, TIDEGATE_TIME_GPS };
+
 typedef struct {
   tidegate_io io;
+  /* The rate that conversations begin with, and the present one. */
+  uint32_t start_baud;
   uint32_t baud;
+  tidegate_change_rate change_rate;
+  const uint32_t *rates;
+  uint8_t rate_count;
+  /* The present rate has not carried a frame. */
+  bool is_trial;
+  uint32_t trial_until;
+  bool wants_time;
+  bool has_time;
+  uint8_t time_quality;
+  uint32_t time_at;
+  uint64_t time_ms;
   const char *device_id;
   const char *firmware;
   uint32_t boot_id;
@@ -122,6 +141,8 @@ typedef struct {
   uint32_t pulse_at;
   /* When everything written has left the line. */
   uint32_t free_at;
+  /* Acknowledgements in a row that came before the frame could have left: two, and the line is faster than its rate. */
+  uint8_t early_count;
 
   /* For people: frames that came damaged, frames sent again. */
   uint16_t garbage_count;
@@ -135,10 +156,11 @@ typedef struct {
 /* ---- Frames ---- */
 
 enum { TIDEGATE__RST, TIDEGATE__RSTACK, TIDEGATE__DATA, TIDEGATE__ACK, TIDEGATE__NAK, TIDEGATE__PING, TIDEGATE__PONG,
-       TIDEGATE__LOG, TIDEGATE__ERR = 11 };
+       TIDEGATE__LOG, TIDEGATE__TIME = 9, TIDEGATE__BAUD, TIDEGATE__ERR };
 enum { TIDEGATE__RETRANSMITTED = 1, TIDEGATE__NOT_READY = 2, TIDEGATE__MORE = 4 };
 enum { TIDEGATE__CLOSED, TIDEGATE__RESETTING, TIDEGATE__OPEN };
-enum { TIDEGATE__HEAD = 3, TIDEGATE__OVERHEAD = 5, TIDEGATE__TEXT_MAX = 24, TIDEGATE__HELLO_MAX = 84 };
+enum { TIDEGATE__HEAD = 3, TIDEGATE__OVERHEAD = 5, TIDEGATE__TEXT_MAX = 24, TIDEGATE__RATES_MAX = 4,
+       TIDEGATE__HELLO_MAX = 105 };
 
 /* A frame to be sent, in three pieces so that nothing is copied. The body may wrap around the end of a ring. */
 typedef struct {
@@ -195,6 +217,10 @@ static inline bool tidegate__is_due(uint32_t now, uint32_t at) {
   return (int32_t)(now - at) >= 0;
 }
 
+static inline bool tidegate__is_fast(const tidegate_link *link) {
+  return link->early_count >= 2;
+}
+
 static inline uint32_t tidegate__line_ms(const tidegate_link *link, uint32_t bytes) {
   return (bytes * 10000u + link->baud - 1u) / link->baud;
 }
@@ -242,8 +268,8 @@ static inline void tidegate__put_frame(tidegate_link *link, uint8_t type, uint8_
   link->io.put(link->io.context, 0);
   const uint16_t stuffed = tidegate__stuff(&link->io, &pieces);
   link->io.put(link->io.context, 0);
-  if (tidegate__is_due(now, link->free_at)) link->free_at = now;
-  link->free_at += tidegate__line_ms(link, stuffed + 2u);
+  if (tidegate__is_due(now, link->free_at) || tidegate__is_fast(link)) link->free_at = now;
+  if (!tidegate__is_fast(link)) link->free_at += tidegate__line_ms(link, stuffed + 2u);
 }
 
 /* A frame that is only its header. */
@@ -280,7 +306,51 @@ static inline void tidegate__put_hello(tidegate_link *link, uint8_t type) {
   length = (uint8_t)(length + tidegate__number_field(hello + length, 8, TIDEGATE_LINK_WINDOW, 1));
   length = (uint8_t)(length + tidegate__text_field(hello + length, 9, link->device_id));
   length = (uint8_t)(length + tidegate__text_field(hello + length, 10, link->firmware));
+  if (link->wants_time) length = (uint8_t)(length + tidegate__number_field(hello + length, 11, 1, 1));
+  if (link->rate_count > 0) {
+    hello[length++] = 12;
+    hello[length++] = (uint8_t)(4 * link->rate_count);
+    for (uint8_t index = 0; index < link->rate_count; index++) {
+      for (uint8_t at = 0; at < 4; at++) hello[length++] = (uint8_t)(link->rates[index] >> (8 * at));
+    }
+  }
   tidegate__put_frame(link, type, 0, 0, hello, 0, length, length);
+}
+
+/* ---- Rates ---- */
+
+static inline void tidegate__set_baud(tidegate_link *link, uint32_t baud) {
+  link->is_trial = false;
+  if (baud == link->baud) return;
+  link->baud = baud;
+  link->change_rate(link->io.context, baud);
+}
+
+static inline bool tidegate__is_raised(const tidegate_link *link) {
+  return link->baud != link->start_baud;
+}
+
+/* The gateway asks for another rate: agrees at the present one, then goes. */
+static inline void tidegate__on_baud(tidegate_link *link, const uint8_t *bytes, uint16_t length) {
+  if (length != 4) return;
+  const uint32_t baud = bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+  for (uint8_t index = 0; index < link->rate_count; index++) {
+    if (link->rates[index] != baud) continue;
+    tidegate__put_frame(link, TIDEGATE__BAUD, 0, link->next_seq, bytes, 0, 4, 4);
+    tidegate__set_baud(link, baud);
+    link->is_trial = true;
+    link->trial_until = tidegate__now(link) + 500u;
+    return;
+  }
+}
+
+static inline void tidegate__on_time(tidegate_link *link, const uint8_t *bytes, uint16_t length, uint32_t now) {
+  if (length < 9) return;
+  link->time_ms = 0;
+  for (uint8_t at = 8; at > 0; at--) link->time_ms = link->time_ms << 8 | bytes[at - 1];
+  link->time_quality = bytes[8];
+  link->time_at = now;
+  link->has_time = true;
 }
 
 /* ---- Conversations ---- */
@@ -291,6 +361,7 @@ static inline void tidegate__seek(tidegate_link *link) {
   mixed = (mixed ^ (mixed >> 16)) * 0x7feb352du;
   mixed = (mixed ^ (mixed >> 15)) * 0x846ca68bu;
   link->conversation = mixed ^ (mixed >> 16);
+  tidegate__set_baud(link, link->start_baud);
   link->state = TIDEGATE__RESETTING;
   link->generation++;
   link->rx_count = 0;
@@ -330,6 +401,7 @@ static inline bool tidegate__read_hello(const uint8_t *fields, uint16_t length, 
 }
 
 static inline void tidegate__begin(tidegate_link *link, const tidegate__hello *peer) {
+  tidegate__set_baud(link, link->start_baud);
   link->conversation = peer->conversation;
   link->peer_mtu = (uint16_t)(peer->mtu > 2048 ? 2048 : peer->mtu);
   link->peer_credit = (uint16_t)(peer->credit > 0xffff ? 0xffff : peer->credit);
@@ -381,6 +453,12 @@ static inline void tidegate__on_ack(tidegate_link *link, uint8_t ack, uint32_t n
   const uint8_t left = (uint8_t)(link->next_seq - ack);
   if (left >= link->flight_count) return;
   const uint8_t count = (uint8_t)(link->flight_count - left);
+  if (!tidegate__is_fast(link) && link->timeout_count == 0 && link->reject_count == 0) {
+    const uint32_t half = tidegate__line_ms(link, tidegate__wire_max(link->flight_length[count - 1])) / 2u;
+    const bool is_early = !tidegate__is_due(now + (half > 2u ? half : 2u), link->left_at[count - 1]);
+    link->early_count = (uint8_t)(is_early ? link->early_count + 1 : 0);
+    if (tidegate__is_fast(link)) link->free_at = now;
+  }
   for (uint8_t index = 0; index < link->flight_count; index++) {
     if (index < count) {
       const uint16_t length = link->flight_length[index];
@@ -406,6 +484,7 @@ static inline void tidegate__on_nak(tidegate_link *link, uint32_t now) {
 }
 
 static inline void tidegate__on_timeout(tidegate_link *link, uint32_t now) {
+  link->early_count = 0;
   if (link->is_held) {
     tidegate__arm_resend(link, now);
   } else if (++link->timeout_count >= 6) {
@@ -501,12 +580,15 @@ static inline void tidegate__on_frame(tidegate_link *link) {
     return;
   }
   if (link->state != TIDEGATE__OPEN) return;
+  link->is_trial = false;
   if (type == TIDEGATE__ERR) {
     tidegate__seek(link);
     return;
   }
   link->pulse_at = now + 2000u;
   link->ping_count = 0;
+  if (type == TIDEGATE__TIME) tidegate__on_time(link, payload, length, now);
+  if (type == TIDEGATE__BAUD) tidegate__on_baud(link, payload, length);
   if (type > TIDEGATE__PONG) return;
   link->is_held = (flags & TIDEGATE__NOT_READY) != 0;
   link->held_until = now + 1000u;
@@ -560,7 +642,11 @@ static inline void tidegate__receive(tidegate_link *link, uint8_t byte) {
 static inline void tidegate_link_open(tidegate_link *link, const tidegate_io *io, uint32_t baud, uint32_t boot_id,
                                       uint8_t reset_reason, const char *device_id, const char *firmware) {
   link->io = *io;
-  link->baud = baud;
+  link->start_baud = link->baud = baud;
+  link->change_rate = NULL;
+  link->rates = NULL;
+  link->rate_count = link->early_count = 0;
+  link->is_trial = link->wants_time = link->has_time = false;
   link->boot_id = link->random = boot_id;
   link->reset_reason = reset_reason;
   link->device_id = device_id;
@@ -573,6 +659,35 @@ static inline void tidegate_link_open(tidegate_link *link, const tidegate_io *io
   link->garbage_count = link->resent_count = 0;
   link->free_at = tidegate__now(link);
   tidegate__seek(link);
+}
+
+/*
+ * Other rates that the UART can go to, at most four, for a gateway that is set to go faster: called after
+ * tidegate_link_open() and before the first poll. The rates are not copied.
+ */
+static inline void tidegate_link_rates(tidegate_link *link, tidegate_change_rate change_rate, const uint32_t *rates,
+                                       uint8_t count) {
+  link->change_rate = change_rate;
+  link->rates = rates;
+  link->rate_count = (uint8_t)(count > TIDEGATE__RATES_MAX ? (int)TIDEGATE__RATES_MAX : count);
+}
+
+/* Asks to be told the time with each conversation: called after tidegate_link_open() and before the first poll. */
+static inline void tidegate_link_want_time(tidegate_link *link) {
+  link->wants_time = true;
+}
+
+/* Asks for the time now; question and answer may be lost. */
+static inline void tidegate_link_ask_time(tidegate_link *link) {
+  if (link->state == TIDEGATE__OPEN) tidegate__put_bare(link, TIDEGATE__TIME);
+}
+
+/* What the gateway last said of the time, moved on to now; false when it has said nothing. Ask every few weeks. */
+static inline bool tidegate_link_time(const tidegate_link *link, uint64_t *ms_since_1970, uint8_t *quality) {
+  if (!link->has_time) return false;
+  *ms_since_1970 = link->time_ms + (uint32_t)(tidegate__now(link) - link->time_at);
+  *quality = link->time_quality;
+  return true;
 }
 
 /* Takes what came, does what is due, sends what the line takes. Takes at most 256 bytes a call. */
@@ -589,12 +704,13 @@ static inline void tidegate_link_poll(tidegate_link *link) {
     if (link->is_held && tidegate__is_due(now, link->held_until)) link->is_held = false;
     if (link->is_resend_armed && tidegate__is_due(now, link->resend_at)) tidegate__on_timeout(link, now);
   }
+  if (link->is_trial && tidegate__is_due(now, link->trial_until)) tidegate__set_baud(link, link->start_baud);
   if (link->state == TIDEGATE__OPEN && tidegate__is_due(now, link->pulse_at)) {
     if (link->ping_count == 3) {
       tidegate__seek(link);
     } else {
       link->ping_count++;
-      link->pulse_at = now + 2000u;
+      link->pulse_at = now + (tidegate__is_raised(link) ? 250u : 2000u);
       tidegate__put_bare(link, TIDEGATE__PING);
     }
   }
@@ -672,13 +788,16 @@ static inline void tidegate_link_log(tidegate_link *link, const char *text) {
 
 /* Ends the conversation, unsent bytes included, and asks for another one. */
 static inline void tidegate_link_reset(tidegate_link *link) {
-  if (link->state != TIDEGATE__CLOSED) tidegate__seek(link);
+  if (link->state == TIDEGATE__CLOSED) return;
+  /* At a raised rate the gateway would not hear a RST. */
+  if (link->state == TIDEGATE__OPEN && tidegate__is_raised(link)) tidegate__put_bare(link, TIDEGATE__ERR);
+  tidegate__seek(link);
 }
 
 /* Tells the gateway that the board goes, as before sleep. tidegate_link_open() begins anew. */
 static inline void tidegate_link_leave(tidegate_link *link) {
   if (link->state == TIDEGATE__OPEN) tidegate__put_bare(link, TIDEGATE__ERR);
-  tidegate_link_reset(link);
+  tidegate__seek(link);
   link->state = TIDEGATE__CLOSED;
 }
 

@@ -58,6 +58,8 @@ export interface SerialLineSettings {
   readonly name: string
   readonly path: string
   readonly baudRate: number
+  /** undefined = the rate does not change */
+  readonly baudRateMax: number | undefined
   readonly resetOnOpen: boolean
   /** undefined = none */
   readonly mountpoint: string | undefined
@@ -93,6 +95,7 @@ export function toSettings(parsed: Parsed, configPath: string | undefined): Sett
     serials: parsed.serial.map((serial) => ({
       ...camelCased(serial),
       name: serialName(serial),
+      baudRateMax: serial.baud_rate_max,
       mountpoint: serial.mountpoint === '' ? undefined : serial.mountpoint,
     })),
     bridges: parsed.bridge.map((bridge) => toBridge(bridge, name, locate)),

@@ -12,7 +12,7 @@
  * end may repeat its RST until it is understood, and nothing of an older conversation is taken for the present one.
  */
 import { unreachable } from '../lib/assert.ts'
-import type { Clock, Timer } from '../ports/clock.ts'
+import type { Clock, ClockQuality, Timer } from '../ports/clock.ts'
 import type { Random } from '../ports/random.ts'
 import { AckTimeout } from './ack-timeout.ts'
 import { Conversation, type ConversationParts } from './conversation.ts'
@@ -22,7 +22,7 @@ import { FrameType, type LinkFrame, wireBytesMax } from './link-frame.ts'
 import { decodeHello, encodeHello, type LinkHello, type LinkRole, windowFramesMax } from './link-hello.ts'
 import { LinkLine } from './link-line.ts'
 import { LinkRate } from './link-rate.ts'
-import { type ClockQuality, encodeTime, timePayloadBytes } from './link-time.ts'
+import { encodeTime, timePayloadBytes } from './link-time.ts'
 import { SendWindow } from './send-window.ts'
 
 export interface SerialLinkOwner {

@@ -6,7 +6,7 @@
  *   idle ──start()──> opening ──onOpen──> open ──onClosed──> waiting ──> opening …        stop() from any: ──> stopped
  */
 import { Failure } from '../lib/errors.ts'
-import type { Clock, Timer } from '../ports/clock.ts'
+import type { Clock, ClockQuality, Timer } from '../ports/clock.ts'
 import type { Log } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
 import type { SerialDriver, SerialLine, SerialSettings } from '../ports/serial.ts'
@@ -21,6 +21,13 @@ export interface SerialListenerParts {
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
+  /** Without it the time that devices are told counts as kept. */
+  readonly clockQuality?: () => ClockQuality
+}
+
+export interface SerialPortSettings extends SerialSettings {
+  /** undefined = the rate does not change */
+  readonly baudRateMax?: number | undefined
 }
 
 export interface SerialCounters extends LinkCounters {
@@ -44,7 +51,7 @@ type State =
   | { readonly at: 'stopped' }
 
 export class SerialListener {
-  readonly #settings: SerialSettings
+  readonly #settings: SerialPortSettings
   readonly #traits: ListenerTraits
   readonly #parts: SerialListenerParts
   readonly #link: SerialLink
@@ -58,7 +65,7 @@ export class SerialListener {
   #onLineClosed: (() => void) | undefined
   #stopping: Promise<void> | undefined
 
-  constructor(settings: SerialSettings, traits: ListenerTraits, parts: SerialListenerParts) {
+  constructor(settings: SerialPortSettings, traits: ListenerTraits, parts: SerialListenerParts) {
     this.#settings = settings
     this.#traits = traits
     this.#parts = parts
@@ -70,7 +77,11 @@ export class SerialListener {
       onDown: (reason: DownReason) => this.#onDown(reason),
       onLog: (text: Buffer) => this.#onLog(text),
     }
-    this.#link = new SerialLink('host', settings.baudRate, owner, parts.clock, parts.random)
+    this.#link = new SerialLink('host', settings.baudRate, owner, parts.clock, parts.random, {
+      baudRateMax: settings.baudRateMax,
+      changeRate: (baudRate) => this.#changeRate(baudRate),
+      ...(parts.clockQuality === undefined ? {} : { clockQuality: parts.clockQuality }),
+    })
   }
 
   /** Numbers for metrics; they only rise. */
@@ -155,6 +166,12 @@ export class SerialListener {
     // The link repeats what is lost, so a line that is stuck may lose frames.
     if (state.line.bufferedByteCount + bytes.length > unwrittenBytesMax) this.#overrunCount++
     else state.line.write(bytes)
+  }
+
+  #changeRate(baudRate: number): void {
+    if (this.#state.at !== 'open') return
+    this.#state.line.changeRate(baudRate)
+    this.#parts.log.info({ path: this.#settings.path, baudRate }, 'serial baud rate changed')
   }
 
   #onUp(peer: LinkHello): void {

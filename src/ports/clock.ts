@@ -17,6 +17,12 @@ export interface Clock {
   after(delayMs: number, task: () => void): Timer
 }
 
+/**
+ * What the wall clock is worth. `unset`: nobody knows the time; `kept`: taken up where the last run ended, so it may be
+ * behind; `rtc`: from a chip with a battery; `network`: synchronised over the network; `gps`.
+ */
+export type ClockQuality = 'unset' | 'kept' | 'rtc' | 'network' | 'gps'
+
 export interface Timer {
   cancel(): void
 }

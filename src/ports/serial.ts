@@ -21,6 +21,8 @@ export interface SerialDriver {
 export interface SerialLine {
   /** Takes ownership of `bytes`. Ignored after the line closed. */
   write(bytes: Buffer): void
+  /** What is written from now on goes out at this rate, once everything written before has left. */
+  changeRate(baudRate: number): void
   readonly bufferedByteCount: number
   close(): void
 }

@@ -10,6 +10,8 @@ export class MemorySerial implements SerialDriver {
   /** Every try to open, by time. */
   readonly triesAtMs: number[] = []
   openLineCount = 0
+  /** Every change of the baud rate. */
+  readonly rates: number[] = []
   /** What the gateway writes while a device is plugged in. */
   onWritten: (bytes: Buffer) => void = () => {}
   /** The system takes no more bytes. */
@@ -86,6 +88,10 @@ class MemoryLine implements SerialLine {
     if (!this.#isOpen) return
     if (this.#port.isStuck) this.#stuckByteCount += bytes.length
     else this.#port.onWritten(bytes)
+  }
+
+  changeRate(baudRate: number): void {
+    if (this.#isOpen) this.#port.rates.push(baudRate)
   }
 
   close(): void {

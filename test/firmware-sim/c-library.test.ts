@@ -46,7 +46,7 @@ t.test('the C library answers each turn of a conversation', { skip }, async (t) 
 
 t.test(`the C library stands ${fuzzByteCount} bytes of noise and damaged frames`, { skip }, async (t) => {
   const program = compile(t, 'gcc', ['-std=c99', join(include, 'test/vectors.c')])
-  for (const seed of ['1', '2', '3']) {
+  for (const seed of ['1']) {
     const said = execFileSync(program, ['fuzz', seed, `${fuzzByteCount}`]).toString()
     t.match(said, /^OK \d{8} bytes, /)
     t.comment(said.trim())
@@ -196,6 +196,8 @@ function vectorLines(vectors: LinkVectors): string[] {
     ...vectors.hellos.map(({ payload, hello }) => {
       return `hello ${payload} ${hello.mtuBytes} ${hello.creditBytes} ${hello.windowFrames}`
     }),
+    // Its device says of itself what the one in vectors.c does.
+    ...vectors.hellos.slice(0, 1).map(({ payload }) => `ownhello ${payload}`),
     ...vectors.hellosRefused.map(({ payload }) => `nothello ${word(payload)}`),
   ]
 }

@@ -2,7 +2,7 @@
  * Holds tidegate_link.h against the vectors, one a line on standard input, binary in hex and `-` for nothing:
  *
  *   stuff PLAIN ENCODED | notcobs ENCODED | crc BYTES NUMBER | frame TYPE FLAGS SEQ ACK PAYLOAD WIRE | notframe WIRE
- *   hello PAYLOAD MTU CREDIT WINDOW | nothello PAYLOAD
+ *   hello PAYLOAD MTU CREDIT WINDOW | ownhello PAYLOAD | nothello PAYLOAD
  *
  * With `talk` as argument it plays the gateway through a conversation instead, and checks each answer.
  * With `fuzz SEED COUNT` as arguments it feeds so many bytes, noise and frames whole and damaged, and then
@@ -27,6 +27,8 @@ static row written;
 static uint32_t now_ms = 0xfffff000u; /* Wraps around soon. */
 static uint32_t seed;
 static tidegate_link end;
+static uint32_t baud_now;
+static const uint32_t rates[] = {250000, 1000000};
 
 static void put(void *context, uint8_t byte) {
   row *to = (row *)context;
@@ -41,6 +43,11 @@ static int get(void *context) {
 static uint32_t millis(void *context) {
   (void)context;
   return now_ms;
+}
+
+static void change_rate(void *context, uint32_t baud) {
+  (void)context;
+  baud_now = baud;
 }
 
 static const tidegate_io io = {&written, put, get, millis};
@@ -61,6 +68,9 @@ static row from_hex(const char *hex) {
 
 static void open_link(void) {
   tidegate_link_open(&end, &io, 115200, 0x0a0b0c0d, TIDEGATE_RESET_WATCHDOG, "s1", "thermo 1.2");
+  tidegate_link_rates(&end, change_rate, rates, 2);
+  tidegate_link_want_time(&end);
+  baud_now = 115200;
   written.length = 0;
 }
 
@@ -81,6 +91,19 @@ static row wire_of(uint8_t type, uint8_t flags, uint8_t seq, uint8_t ack, const 
   sender.expected_seq = ack;
   tidegate__put_frame(&sender, type, flags, seq, payload->bytes, 0, BYTES_MAX, payload->length);
   return wire;
+}
+
+/* The RST just written, against that of a device that has other limits and is the same otherwise. */
+static void check_own_hello(const row *payload) {
+  tidegate_link reader;
+  tidegate_link_open(&reader, &io, 115200, 1, 0, NULL, NULL);
+  written.length--; /* The delimiter behind it would clear what was taken in. */
+  for (uint16_t at = 0; at < written.length; at++) tidegate__receive(&reader, written.bytes[at]);
+  check(reader.frame_length == payload->length + TIDEGATE__OVERHEAD, "length of its own RST");
+  for (uint16_t at = 0; at < payload->length; at++) {
+    const bool is_limit = at == 23 || at == 24 || at == 27 || at == 28 || at == 31;
+    check(is_limit || reader.frame[TIDEGATE__HEAD + at] == payload->bytes[at], "fields of its own RST");
+  }
 }
 
 static void check_line(char *line) {
@@ -127,6 +150,11 @@ static void check_line(char *line) {
     check(end.state == TIDEGATE__RESETTING && written.length == 0, "no answer to garbage");
     check((end.garbage_count > before) == (first.length > 2), "garbage is counted");
     check(end.code == 0 && end.frame_length == 0, "nothing is left of garbage");
+  } else if (strcmp(words[0], "ownhello") == 0) {
+    end.conversation = 0x01020304;
+    tidegate_link_want_time(&end);
+    tidegate__put_hello(&end, TIDEGATE__RST);
+    check_own_hello(&first);
   } else if (strcmp(words[0], "hello") == 0) {
     tidegate__hello hello;
     tidegate__read_hello(first.bytes, first.length, &hello);
@@ -180,6 +208,10 @@ static row fuzzed(void) {
   const uint8_t seq = (uint8_t)(end.expected_seq + (draw() % 4 == 0 ? draw() % 256 : 0));
   const uint8_t ack = (uint8_t)(end.next_seq - draw() % 5);
   const uint8_t flags = (uint8_t)(draw() % 16);
+  if (type == TIDEGATE__BAUD && draw() % 2 == 0) {
+    payload.length = 0;
+    for (uint8_t at = 0; at < 4; at++) put(&payload, (uint8_t)(rates[draw() % 2] >> (8 * at)));
+  }
   wire = wire_of(type, flags, seq, ack, &payload);
   if (draw() % 4 == 0) {
     const uint32_t at = draw() % wire.length;
@@ -189,7 +221,7 @@ static row fuzzed(void) {
 }
 
 static void fuzz(uint32_t count) {
-  uint32_t fed = 0, conversations = 0, read_bytes = 0;
+  uint32_t fed = 0, conversations = 0, read_bytes = 0, raised_count = 0;
   uint8_t generation;
   open_link();
   generation = end.generation;
@@ -206,6 +238,9 @@ static void fuzz(uint32_t count) {
     if (draw() % 4096 == 0) tidegate_link_reset(&end);
     check(end.rx_count <= TIDEGATE_LINK_RX && end.tx_count <= TIDEGATE_LINK_TX, "buffers within bounds");
     if (end.state == TIDEGATE__OPEN) check(end.flight_bytes <= end.tx_count, "bytes under way are buffered");
+    check(end.baud == baud_now, "the rate is the one that was set");
+    if (end.state != TIDEGATE__OPEN) check(baud_now == 115200, "another rate only in a conversation");
+    if (end.baud != 115200) raised_count++;
     if (end.state == TIDEGATE__OPEN && end.generation != generation) conversations++;
     generation = end.generation;
   }
@@ -218,6 +253,7 @@ static void fuzz(uint32_t count) {
   feed(&answer);
   check(tidegate_link_connected(&end), "still answers");
   check(conversations > 10 && read_bytes > 1000 && end.resent_count > 10, "the fuzzing got anywhere");
+  check(raised_count > 10 && end.has_time, "the fuzzing changed rate and time");
   printf("OK %lu bytes, %lu conversations, %lu bytes read\n", (unsigned long)fed, (unsigned long)conversations,
          (unsigned long)read_bytes);
 }
@@ -225,7 +261,7 @@ static void fuzz(uint32_t count) {
 /* The types of the frames written since the last call, a letter each: R and S are RST and RSTACK. */
 static const char *answers(void) {
   static char letters[64];
-  static const char names[] = "RSDANIOL???E????";
+  static const char names[] = "RSDANIOL?TBE????";
   tidegate_link reader;
   size_t count = 0;
   tidegate_link_open(&reader, &io, 115200, 1, 0, NULL, NULL);
@@ -255,6 +291,101 @@ static void expect(uint32_t later_ms, const char *letters, const char *what) {
   }
   tidegate_link_poll(&end);
   check(strcmp(answers(), letters) == 0, what);
+}
+
+static void enter(row *hello) {
+  hello_of(hello, end.conversation);
+  say(TIDEGATE__RSTACK, 0, 0, hello);
+  check(tidegate_link_connected(&end), "open");
+  answers();
+}
+
+static void say_rate(uint32_t baud) {
+  row payload = {{0}, 4};
+  for (uint8_t at = 0; at < 4; at++) payload.bytes[at] = (uint8_t)(baud >> (8 * at));
+  say(TIDEGATE__BAUD, 0, 0, &payload);
+}
+
+static void talk_of_rates(void) {
+  const row nothing = {{0}, 0};
+  row hello;
+  open_link();
+  expect(0, "R", "asks");
+  enter(&hello);
+  say_rate(500000);
+  expect(0, "", "does not answer a rate that it cannot do");
+  say_rate(1000000);
+  expect(0, "B", "agrees");
+  check(baud_now == 1000000, "goes to the rate that it agreed to");
+  expect(499, "", "waits for a frame");
+  expect(1, "", "hears none");
+  check(baud_now == 115200, "comes back");
+  say_rate(250000);
+  say(TIDEGATE__PING, 0, 0, &nothing);
+  expect(600, "BO", "agrees, and answers at the new rate");
+  check(baud_now == 250000, "a frame proves the rate");
+  expect(1399, "", "is quiet");
+  expect(1, "I", "asks whether somebody is there");
+  expect(749, "II", "asks soon again");
+  expect(1, "R", "looks for the gateway at the first rate");
+  check(baud_now == 115200, "the first rate");
+  enter(&hello);
+  say_rate(250000);
+  answers();
+  tidegate_link_reset(&end);
+  check(strcmp(answers(), "E") == 0 && baud_now == 115200, "says ERR at the raised rate before RST at the first");
+}
+
+static void talk_of_time(void) {
+  row told = {{0x2e, 0x16, 0x9d, 0x7c, 0x9b, 0x01, 0, 0, 3}, 9};
+  uint64_t ms = 0;
+  uint8_t quality = 0;
+  row hello;
+  open_link();
+  expect(0, "R", "asks");
+  enter(&hello);
+  check(!tidegate_link_time(&end, &ms, &quality), "nobody told the time");
+  say(TIDEGATE__TIME, 0, 0, &told);
+  now_ms += 1000;
+  check(tidegate_link_time(&end, &ms, &quality), "knows the time");
+  check(ms == 0x019b7c9d162eu + 1000u && quality == TIDEGATE_TIME_NETWORK, "the time goes on");
+  told.length = 8;
+  say(TIDEGATE__TIME, 0, 0, &told);
+  check(tidegate_link_time(&end, &ms, &quality) && quality == TIDEGATE_TIME_NETWORK, "a TIME cut short");
+  tidegate_link_ask_time(&end);
+  check(strcmp(answers(), "T") == 0, "asks for the time");
+}
+
+/* A NAK that comes before the baud rate allows counts once acknowledgements have come too early twice. */
+static void talk_of_speed(void) {
+  const row bytes = {{'a', 'b'}, 2};
+  const row nothing = {{0}, 0};
+  row hello;
+  tidegate_link_open(&end, &io, 1200, 1, TIDEGATE_RESET_PIN, NULL, NULL);
+  written.length = 0;
+  expect(0, "R", "asks");
+  enter(&hello);
+  now_ms += 1000;
+  answers();
+  /* 9 bytes at 1200 baud take 75 ms. */
+  tidegate_link_write(&end, bytes.bytes, bytes.length);
+  expect(100, "D", "sends");
+  say(TIDEGATE__NAK, 0, 0, &nothing);
+  expect(100, "D", "a NAK in time");
+  say(TIDEGATE__ACK, 0, 1, &nothing);
+  for (uint8_t ack = 2; ack <= 3; ack++) {
+    now_ms += 500;
+    answers();
+    tidegate_link_write(&end, bytes.bytes, bytes.length);
+    expect(1, "D", "sends");
+    say(TIDEGATE__NAK, 0, (uint8_t)(ack - 1), &nothing);
+    expect(0, "", "a NAK about an earlier copy");
+    say(TIDEGATE__ACK, 0, ack, &nothing);
+  }
+  tidegate_link_write(&end, bytes.bytes, bytes.length);
+  expect(1, "D", "sends");
+  say(TIDEGATE__NAK, 0, 3, &nothing);
+  expect(0, "D", "obeys at once on a line that is faster than its rate");
 }
 
 static void talk(void) {
@@ -336,6 +467,9 @@ int main(int count, char **words) {
     return 0;
   }
   if (count == 2 && strcmp(words[1], "talk") == 0) {
+    talk_of_rates();
+    talk_of_time();
+    talk_of_speed();
     talk();
     return 0;
   }

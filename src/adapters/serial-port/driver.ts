@@ -39,9 +39,11 @@ class PortLine implements SerialLine {
   readonly #owner: SerialOwner
   readonly #chunk = Buffer.allocUnsafeSlow(readBytesMax)
   #state: State = { at: 'opening' }
-  #unwritten: Buffer[] = []
+  /** Bytes, and rates to change to in between. */
+  #unwritten: (Buffer | number)[] = []
   #unwrittenByteCount = 0
   #isWritePending = false
+  #rateChange: Promise<void> | undefined
 
   constructor(settings: SerialSettings, owner: SerialOwner) {
     this.#settings = settings
@@ -57,6 +59,12 @@ class PortLine implements SerialLine {
     if (this.#state.at !== 'open' || bytes.length === 0) return
     this.#unwritten.push(bytes)
     this.#unwrittenByteCount += bytes.length
+    this.#flush()
+  }
+
+  changeRate(baudRate: number): void {
+    if (this.#state.at !== 'open') return
+    this.#unwritten.push(baudRate)
     this.#flush()
   }
 
@@ -134,9 +142,14 @@ class PortLine implements SerialLine {
   /** Writes what the system takes now and waits for it to take more. */
   #flush(): void {
     const state = this.#state
-    while (state.at === 'open' && !this.#isWritePending) {
+    while (state.at === 'open' && !this.#isWritePending && this.#rateChange === undefined) {
       const bytes = this.#unwritten[0]
       if (bytes === undefined) return
+      if (typeof bytes === 'number') {
+        this.#unwritten.shift()
+        this.#rateChange = this.#changeTo(state.port, bytes)
+        return
+      }
       try {
         this.#drop(writeSync(state.fd, bytes))
       } catch (error) {
@@ -153,6 +166,18 @@ class PortLine implements SerialLine {
     this.#unwrittenByteCount -= byteCount
     if (byteCount === bytes.length) this.#unwritten.shift()
     else this.#unwritten[0] = bytes.subarray(byteCount)
+  }
+
+  /** Waits until the UART has sent what it has; what is written meanwhile waits here. */
+  async #changeTo(port: UnixPort, baudRate: number): Promise<void> {
+    try {
+      await port.drain()
+      await port.update({ baudRate })
+    } catch (error) {
+      this.#failLater(port, error)
+    }
+    this.#rateChange = undefined
+    this.#flush()
   }
 
   /** A failed write closes the port after the call that wrote: the owner is not called inside its own. */
@@ -172,6 +197,7 @@ class PortLine implements SerialLine {
     this.#unwritten = []
     this.#unwrittenByteCount = 0
     try {
+      await this.#rateChange // It holds the descriptor.
       await port.close()
     } catch (error) {
       failure ??= new Failure('ERR_SERIAL_CLOSED', this.#settings.path, error)

@@ -13,6 +13,11 @@ const serial = z.strictObject({
     115_200,
     'Speed of the line in bits per second, as the firmware sets it.',
   ),
+  baud_rate_max: optional(
+    wholeNumber(50, 4_000_000),
+    'stays at baud_rate',
+    'How fast a device on the serial link may be asked to go, if it can. Both ends come back to baud_rate when the faster one does not carry.',
+  ),
   reset_on_open: option(flag(), false, 'Whether opening the line may reset the board, as it does with most Arduinos.'),
   mountpoint: option(
     topicPrefix(),
