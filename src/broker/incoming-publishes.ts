@@ -61,14 +61,14 @@ export class IncomingPublishes {
       this.#acks.acknowledge(ticket, PacketType.pubrec, packetId, reasonCode)
       return
     }
-    session.incomingQos2.add(packetId)
+    session.addIncomingQos2(packetId)
     if (session.isDurable) store.inbox.put(session.clientId, packetId)
     this.#acks.acknowledge(session.isDurable ? store.lastTicket : ticket, PacketType.pubrec, packetId, reasonCode)
   }
 
   /** PUBREL. */
   release(packetId: number, session: Session): void {
-    const isKnown = session.incomingQos2.delete(packetId)
+    const isKnown = session.removeIncomingQos2(packetId)
     if (isKnown && session.isDurable) this.#core.store.inbox.release(session.clientId, packetId)
     const reasonCode = isKnown ? ReasonCode.success : ReasonCode.packetIdentifierNotFound
     // Before the release is durable the id must not be used again: a restart would take the new message for the old.

@@ -1,6 +1,7 @@
 /**
  * QoS 1 and QoS 2 messages on their way to one client: sent, not yet acknowledged (MQTT 5.0 §4.3, §4.9). A slot is
- * found by the low bits of the packet id, so both sending and acknowledging are O(1) without a table of 65 535.
+ * found by the low bits of the packet id, so both sending and acknowledging are O(1) without a table of 65 535. Before
+ * the first message there are no slots: most clients only publish, or only get QoS 0.
  *
  *   QoS 1:  sent --PUBACK--> free
  *   QoS 2:  sent --PUBREC--> released --PUBCOMP--> free
@@ -16,12 +17,21 @@ export type SlotState = (typeof SlotState)[keyof typeof SlotState]
 
 const packetIdMax = 65_535
 
+const slotCountMin = 16
+
+/** The slots of every window that has none: never written to, because it grows first. */
+const noPacketIds = new Uint16Array(0)
+const noStates = new Uint8Array(0)
+const noSeqs = new Float64Array(0)
+const noMessages: undefined[] = []
+
 export class SendWindow {
-  #capacity = 16
-  #packetIds = new Uint16Array(16)
-  #states = new Uint8Array(16)
-  #seqs = new Float64Array(16)
-  #messages: (Publish | undefined)[] = new Array(16).fill(undefined)
+  /** 0, or a power of two. */
+  #capacity = 0
+  #packetIds = noPacketIds
+  #states = noStates
+  #seqs = noSeqs
+  #messages: (Publish | undefined)[] = noMessages
   #nextPacketId = 1
   /** Packet id of the oldest slot in use; slots are looked at from here. Meaningless while `count` is 0. */
   #oldestPacketId = 1
@@ -38,6 +48,7 @@ export class SendWindow {
    */
   open(qos: 1 | 2, seq: Seq, message: Publish | undefined): number {
     assert(this.#count < packetIdMax, 'send window overflow')
+    if (this.#capacity === 0) this.#grow()
     while (this.#states[this.#nextPacketId & (this.#capacity - 1)] !== SlotState.free) this.#makeRoom()
     const packetId = this.#nextPacketId
     this.#fill(packetId, qos === 1 ? SlotState.sentQos1 : SlotState.sentQos2, seq, message)
@@ -48,13 +59,14 @@ export class SendWindow {
   /** Puts back what an earlier run had sent. Records come in the order they were sent: a later one takes over its packet id. */
   restore(record: OutboundRecord): void {
     if (this.stateOf(record.packetId) !== SlotState.free) this.close(record.packetId)
-    while (this.#states[record.packetId & (this.#capacity - 1)] !== SlotState.free) this.#grow()
+    while (this.#states[record.packetId & (this.#capacity - 1)] !== SlotState.free) this.#grow() // As well when there are none.
     const state = record.isReleased ? SlotState.released : record.qos === 1 ? SlotState.sentQos1 : SlotState.sentQos2
     this.#fill(record.packetId, state, record.seq, undefined)
     this.#nextPacketId = following(record.packetId)
   }
 
   stateOf(packetId: number): SlotState {
+    if (this.#count === 0) return SlotState.free
     const slot = packetId & (this.#capacity - 1)
     return this.#packetIds[slot] === packetId ? (this.#states[slot] as SlotState) : SlotState.free
   }
@@ -158,7 +170,7 @@ export class SendWindow {
       seq: this.seqOf(packetId),
       message: this.messageOf(packetId),
     }))
-    this.#capacity *= 2
+    this.#capacity = Math.max(slotCountMin, this.#capacity * 2)
     this.#packetIds = new Uint16Array(this.#capacity)
     this.#states = new Uint8Array(this.#capacity)
     this.#seqs = new Float64Array(this.#capacity)

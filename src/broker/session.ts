@@ -16,7 +16,7 @@
  * everything later behind them.
  */
 import { RingQueue } from '../lib/ring-queue.ts'
-import { WheelTimer } from '../lib/timer-wheel.ts'
+import type { WheelTimer } from '../lib/timer-wheel.ts'
 import type { OutboundRecord, Seq, SessionRecord, Ticket } from '../ports/store.ts'
 import type { Qos, Version } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
@@ -84,6 +84,11 @@ export type Outgoing = {
   readonly recipient: Recipient | undefined
 }
 
+/** What every session has before it has its own: an idle client costs no tables. Never written to. */
+const noSubscriptions = new Map<string, Subscription>()
+const noPacketIds = new Set<number>()
+const nothingRestored = new Map<Seq, OutboundRecord>()
+
 export class Session {
   readonly clientId: string
   version: Version
@@ -92,20 +97,21 @@ export class Session {
   expiryIntervalSeconds: number
   /** Kept in the store and served from the log. Once true it stays so until the session ends. */
   isDurable: boolean
-  readonly expiryTimer: WheelTimer
+  /** Made when the client is away for the first time. */
+  expiryTimer: WheelTimer | undefined
   attachment: Attachment | undefined
   disconnectedAtMs: number | undefined
   will: PendingWill | undefined
   /** undefined while no shared subscription was made. */
   memberships: Memberships | undefined
 
-  readonly subscriptions = new Map<string, Subscription>()
+  #subscriptions = noSubscriptions
   readonly window = new SendWindow()
   readonly waiting: RingQueue<Waiting>
   /** Bounded by the window. */
   readonly outgoing = new RingQueue<Outgoing>(Number.POSITIVE_INFINITY)
   /** Incoming QoS 2 packet ids between PUBLISH and PUBREL. */
-  readonly incomingQos2 = new Set<number>()
+  #incomingQos2 = noPacketIds
 
   reader: Reader = 'detached'
   /** The next message of the log to look at; while live, no message before it is sent. */
@@ -115,7 +121,7 @@ export class Session {
   /** Up to here messages were sent by an earlier run of the process; those still open are in the window. */
   restoredSeq: Seq = 0
   /** What an earlier run had sent, also beyond `restoredSeq`, until the session has read past it. By rising seq. */
-  readonly restored = new Map<Seq, OutboundRecord>()
+  restored: Map<Seq, OutboundRecord> = nothingRestored
   /** Of these, how many stand in the window and were not sent by this run yet. */
   unsentCount = 0
   /** The cursor that the store knows. */
@@ -128,7 +134,6 @@ export class Session {
     expiryIntervalSeconds: number
     nextSeq: Seq
     waitingCountMax: number
-    onExpired: (session: Session) => void
   }) {
     this.clientId = fixed.clientId
     this.version = fixed.version
@@ -138,7 +143,43 @@ export class Session {
     this.nextSeq = fixed.nextSeq
     this.savedCursor = fixed.nextSeq - 1
     this.waiting = new RingQueue<Waiting>(fixed.waitingCountMax)
-    this.expiryTimer = new WheelTimer(() => fixed.onExpired(this))
+  }
+
+  /** By topic filter, a shared one with its `$share` in front. */
+  get subscriptions(): ReadonlyMap<string, Subscription> {
+    return this.#subscriptions
+  }
+
+  addSubscription(subscription: Subscription): void {
+    if (this.#subscriptions === noSubscriptions) this.#subscriptions = new Map()
+    this.#subscriptions.set(subscription.topicFilter, subscription)
+  }
+
+  removeSubscription(topicFilter: string): void {
+    this.#subscriptions.delete(topicFilter)
+  }
+
+  removeSubscriptions(): void {
+    this.#subscriptions = noSubscriptions
+  }
+
+  get incomingQos2(): ReadonlySet<number> {
+    return this.#incomingQos2
+  }
+
+  addIncomingQos2(packetId: number): void {
+    if (this.#incomingQos2 === noPacketIds) this.#incomingQos2 = new Set()
+    this.#incomingQos2.add(packetId)
+  }
+
+  /** @returns whether it was there */
+  removeIncomingQos2(packetId: number): boolean {
+    return this.#incomingQos2.delete(packetId)
+  }
+
+  addRestored(record: OutboundRecord): void {
+    if (this.restored === nothingRestored) this.restored = new Map()
+    this.restored.set(record.seq, record)
   }
 
   /** Up to here the session has seen the log. */

@@ -7,7 +7,7 @@
  * A client id has one session, a session has at most one attachment [MQTT-3.1.4-3]. The epoch rises with every claim,
  * so that a write of an earlier owner can be told from the present one's.
  */
-import type { TimerWheel } from '../lib/timer-wheel.ts'
+import { type TimerWheel, WheelTimer } from '../lib/timer-wheel.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Seq, SessionRecord, Store, SubscriptionRecord } from '../ports/store.ts'
 import type { Version } from '../protocol/packet.ts'
@@ -86,7 +86,7 @@ export class SessionTable {
     if (session === undefined) {
       session = this.#create(claim.clientId, claim.version, 0, claim.expiryIntervalSeconds, this.#store.log.lastSeq + 1)
     } else {
-      this.#wheel.cancel(session.expiryTimer)
+      this.#stopCountdown(session)
       this.#dropWill(session) // [MQTT-3.1.3-9]
       session.version = claim.version
       session.expiryIntervalSeconds = claim.expiryIntervalSeconds
@@ -119,11 +119,11 @@ export class SessionTable {
 
   /** Ends a session and everything it holds; a will that still waits is published [MQTT-3.1.2-8]. */
   end(session: Session): void {
-    this.#wheel.cancel(session.expiryTimer)
+    this.#stopCountdown(session)
     this.#sessions.delete(session.clientId)
     this.#counters.sessionCount = this.#sessions.size
     for (const subscription of session.subscriptions.values()) this.#router.remove(subscription)
-    session.subscriptions.clear()
+    session.removeSubscriptions()
     if (session.isDurable) {
       this.#store.sessions.remove(session.clientId)
       this.#store.inbox.clear(session.clientId)
@@ -135,7 +135,7 @@ export class SessionTable {
     const former = session.subscriptions.get(record.topicFilter)
     if (former !== undefined) this.#router.remove(former)
     const subscription = new Subscription(session, record)
-    session.subscriptions.set(record.topicFilter, subscription)
+    session.addSubscription(subscription)
     this.#router.add(subscription)
     return subscription
   }
@@ -144,7 +144,7 @@ export class SessionTable {
   unsubscribe(session: Session, topicFilter: string): boolean {
     const subscription = session.subscriptions.get(topicFilter)
     if (subscription === undefined) return false
-    session.subscriptions.delete(topicFilter)
+    session.removeSubscription(topicFilter)
     this.#router.remove(subscription)
     return true
   }
@@ -183,7 +183,7 @@ export class SessionTable {
   #restoreOutbound(session: Session, { outbound }: SessionRecord): void {
     const inLog = outbound.filter(({ seq }) => seq > 0).sort((one, other) => one.seq - other.seq)
     for (const record of inLog) {
-      session.restored.set(record.seq, record)
+      session.addRestored(record)
       session.window.restore(record)
       if (!record.isReleased) session.unsentCount++
     }
@@ -195,7 +195,7 @@ export class SessionTable {
   }
 
   restoreInbox(clientId: string, packetId: number): void {
-    this.#sessions.get(clientId)?.incomingQos2.add(packetId)
+    this.#sessions.get(clientId)?.addIncomingQos2(packetId)
   }
 
   /** Stores how far each session came, and answers the seq up to which nobody needs the log any more. */
@@ -226,7 +226,6 @@ export class SessionTable {
       expiryIntervalSeconds,
       nextSeq,
       waitingCountMax: this.#settings.queueCountMax,
-      onExpired: (expired) => this.#expire(expired),
     })
     this.#sessions.set(clientId, session)
     this.#counters.sessionCount = this.#sessions.size
@@ -243,7 +242,10 @@ export class SessionTable {
   /** Starts the clocks of a session without a connection. Nothing is due inside the call. */
   #startCountdown(session: Session, endedAtMs: number): void {
     const expiresAtMs = endedAtMs + session.expiryIntervalSeconds * 1000
-    if (expiresAtMs !== Number.POSITIVE_INFINITY) this.#wheel.schedule(session.expiryTimer, expiresAtMs)
+    if (expiresAtMs !== Number.POSITIVE_INFINITY) {
+      session.expiryTimer ??= new WheelTimer(() => this.#expire(session))
+      this.#wheel.schedule(session.expiryTimer, expiresAtMs)
+    }
     const will = session.will
     if (will === undefined) return
     will.dueAtMs ??= endedAtMs + will.delaySeconds * 1000
@@ -260,6 +262,10 @@ export class SessionTable {
       this.#ledger.droppedRange({ reason, scope, lane: 0, firstSeq: seenSeq + 1, lastSeq, count: undefined })
     }
     this.end(session)
+  }
+
+  #stopCountdown({ expiryTimer }: Session): void {
+    if (expiryTimer !== undefined) this.#wheel.cancel(expiryTimer)
   }
 
   #armWill(session: Session, message: Publish, delaySeconds: number): void {

@@ -1,20 +1,24 @@
 /**
  * A first-in first-out queue in a circular array that grows by doubling up to a bound and then refuses. Nothing is
- * allocated per item, taking from the front never moves the rest, and a slot forgets its item as soon as it left.
+ * allocated per item, taking from the front never moves the rest, and a slot forgets its item as soon as it left. A
+ * queue that never had an item has no array: most of those of an idle client never do.
  *
- * Invariant: the items stand at `head`, `head + 1` … `head + length - 1`, each modulo the slot count, which is a
+ * Invariant: the items stand at `head`, `head + 1` … `head + length - 1`, each modulo the slot count, which is 0 or a
  * power of two; every other slot is undefined.
  */
 import { assert } from './assert.ts'
 
 const slotCountMin = 16
 
+/** Of all queues without an array: never written to, because a full queue grows first. */
+const noSlots: undefined[] = []
+
 /** An emptied queue gives its array back when it had grown beyond this. */
 const slotCountKept = 1024
 
 export class RingQueue<T> implements Iterable<T> {
   readonly #countMax: number
-  #slots: (T | undefined)[] = emptySlots(slotCountMin)
+  #slots: (T | undefined)[] = noSlots
   #head = 0
   #length = 0
 
@@ -54,7 +58,7 @@ export class RingQueue<T> implements Iterable<T> {
   }
 
   clear(): void {
-    this.#slots = emptySlots(slotCountMin)
+    this.#slots = noSlots
     this.#head = 0
     this.#length = 0
   }
@@ -69,13 +73,9 @@ export class RingQueue<T> implements Iterable<T> {
   }
 
   #grow(): void {
-    const grown = emptySlots<T>(this.#slots.length * 2)
+    const grown = new Array<T | undefined>(Math.max(slotCountMin, this.#slots.length * 2)).fill(undefined)
     for (let offset = 0; offset < this.#length; offset++) grown[offset] = this.#slots[this.#slotOf(offset)]
     this.#slots = grown
     this.#head = 0
   }
-}
-
-function emptySlots<T>(count: number): (T | undefined)[] {
-  return new Array<T | undefined>(count).fill(undefined)
 }

@@ -14,12 +14,14 @@ const tailBytesMin = 256
 const tailBytesMax = 65_536
 
 const empty = Buffer.alloc(0)
+/** Never written to: a list begins with its first segment. */
+const none: Buffer[] = []
 
 export class OutputBuffer {
   /** The tail. Valid up to `length`; replaced by `ensure`, `reference` and `take`. */
   bytes: Buffer = empty
   length = 0
-  #segments: Buffer[] = []
+  #segments: Buffer[] = none
   #segmentByteCount = 0
   /** Room that a fresh tail has. */
   #tailBytes = tailBytesMin
@@ -40,8 +42,7 @@ export class OutputBuffer {
   /** Puts `payload` behind what is there without copying it; the caller no longer changes its bytes. */
   reference(payload: Buffer): void {
     this.#closeTail()
-    this.#segments.push(payload)
-    this.#segmentByteCount += payload.length
+    this.#addSegment(payload)
   }
 
   /** Everything written so far, in order; the buffer is empty afterwards and the pieces belong to the caller. */
@@ -50,7 +51,7 @@ export class OutputBuffer {
     this.#closeTail()
     this.bytes = empty
     const pieces = this.#segments
-    this.#segments = []
+    this.#segments = none
     this.#segmentByteCount = 0
     return pieces
   }
@@ -58,9 +59,14 @@ export class OutputBuffer {
   /** Makes the tail a segment; what is left of its room becomes the next tail. */
   #closeTail(): void {
     if (this.length === 0) return
-    this.#segments.push(this.bytes.subarray(0, this.length))
-    this.#segmentByteCount += this.length
+    this.#addSegment(this.bytes.subarray(0, this.length))
     this.bytes = this.bytes.subarray(this.length)
     this.length = 0
+  }
+
+  #addSegment(segment: Buffer): void {
+    if (this.#segments === none) this.#segments = [segment]
+    else this.#segments.push(segment)
+    this.#segmentByteCount += segment.length
   }
 }

@@ -16,7 +16,6 @@ function session(clientId: string): Session {
     expiryIntervalSeconds: 0,
     nextSeq: 1,
     waitingCountMax: 1,
-    onExpired: () => {},
   })
 }
 

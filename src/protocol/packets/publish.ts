@@ -150,11 +150,13 @@ export class Publish {
   }
 }
 
+const none = Buffer.alloc(0)
+
 /** The topic a connection published to last: devices repeat themselves, and a compare is cheaper than a string. */
 export class TopicMemo {
   topic = ''
   /** The bytes of `topic`, in a buffer that is used again for as long as topics fit. */
-  #bytes: Buffer = Buffer.alloc(0)
+  #bytes: Buffer = none
   #byteCount = 0
 
   /** The topic in `bytes[start..end)` as a string, valid as a topic name. @throws PacketFault */
