@@ -171,12 +171,16 @@ export class Connection implements LinkOwner, Attachment {
       return
     }
     this.#state = { at: 'authenticating', connect }
+    const link = this.#link
     const request = {
       clientId: connect.clientId,
       username: connect.username,
       password: connect.password,
-      identity: this.#link.identity,
-      remote: this.#link.remote,
+      identity: link.identity,
+      // A system call, for those who want to know it.
+      get remote() {
+        return link.remote
+      },
       listener: this.#traits,
     }
     let isInside = true
@@ -227,14 +231,11 @@ export class Connection implements LinkOwner, Attachment {
       properties: this.#greeted(connect, agreement.connackProperties),
     })
     this.#scheduleKeepAlive()
-    core.log.debug({ clientId: this.#clientId, remote: this.#link.remote, version: this.#version }, 'client connected')
-    core.sysTopics?.connected({
-      ...agreement,
-      username: principal.username,
-      remote: this.#link.remote,
-      version: connect.version,
-      cleanStart: connect.cleanStart,
-    })
+    if (core.log.isLevelEnabled('debug')) {
+      const facts = { clientId: this.#clientId, remote: this.#link.remote, version: this.#version }
+      core.log.debug(facts, 'client connected')
+    }
+    core.sysTopics?.connected(principal, connect, agreement, this.#link)
     core.delivery.attached(session, this)
   }
 

@@ -18,6 +18,8 @@ import type { Subscription } from './subscription.ts'
 
 const cachedTopicsMax = 16_384
 
+const sysPrefix = '$SYS/'
+
 export class Recipient {
   readonly session: Session
   qos: Qos
@@ -71,6 +73,7 @@ export class Router {
   readonly #shared: SharedSubscriptions
   #generation = 0
   #subscriptionCount = 0
+  #sysFilterCount = 0
 
   constructor(shared: SharedSubscriptions) {
     this.#shared = shared
@@ -79,6 +82,11 @@ export class Router {
   /** Plain ones, a group counting as one. */
   get subscriptionCount(): number {
     return this.#subscriptionCount
+  }
+
+  /** Somebody listens below $SYS: no wildcard in the first level reaches there [MQTT-4.7.2-1]. */
+  get isSysWanted(): boolean {
+    return this.#sysFilterCount > 0
   }
 
   add(subscription: Subscription): void {
@@ -100,6 +108,7 @@ export class Router {
       this.#cache.delete(filter)
     }
     this.#subscriptionCount++
+    if (filter.startsWith(sysPrefix)) this.#sysFilterCount++
   }
 
   remove(subscription: Subscription): void {
@@ -119,6 +128,7 @@ export class Router {
       this.#cache.delete(filter)
     }
     this.#subscriptionCount--
+    if (filter.startsWith(sysPrefix)) this.#sysFilterCount--
   }
 
   /** Everybody who gets a message of `topic`; the array is shared and must not be changed. */
@@ -127,7 +137,7 @@ export class Router {
     if (cached !== undefined && cached.generation === this.#generation) return cached.recipients
     const recipients = this.#look(topic)
     // Clients that come and go are told below $SYS, each on a topic of its own: they would drive out everybody else's.
-    if (topic.startsWith('$SYS/')) return recipients
+    if (topic.startsWith(sysPrefix)) return recipients
     if (cached === undefined && this.#cache.size >= cachedTopicsMax) {
       for (const oldest of this.#cache.keys()) {
         this.#cache.delete(oldest)

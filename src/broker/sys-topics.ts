@@ -3,11 +3,14 @@
  * and goes. On demand mosquitto's topics too (sys-mosquitto.ts). Everything is QoS 0 and counted nowhere as received.
  */
 import { utcText } from '../lib/utc.ts'
+import type { Principal } from '../ports/auth.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { MessageLog } from '../ports/store.ts'
-import type { Version } from '../protocol/packet.ts'
+import type { Link } from '../ports/transport.ts'
+import type { Connect } from '../protocol/packet.ts'
 import type { Counters } from './counters.ts'
 import type { HouseTopics } from './house-topics.ts'
+import type { Agreement } from './negotiate.ts'
 import type { RetainedTable } from './retained.ts'
 import type { Router } from './router.ts'
 import type { ShareTable } from './share.ts'
@@ -22,17 +25,6 @@ export interface SysSettings {
   /** Between two signs of life. */
   readonly heartbeatMs: number
   readonly withMosquitto: boolean
-}
-
-export interface ConnectedClient {
-  readonly clientId: string
-  readonly username: string | undefined
-  readonly remote: string
-  readonly version: Version
-  readonly keepAliveMs: number
-  /** `Infinity` = never. */
-  readonly expiryIntervalSeconds: number
-  readonly cleanStart: boolean
 }
 
 /** What there is now; the counters tell what happened. */
@@ -101,33 +93,37 @@ export class SysTopics {
     }
   }
 
-  connected(client: ConnectedClient): void {
+  connected({ username }: Principal, connect: Connect, agreement: Agreement, link: Link): void {
+    if (!this.#router.isSysWanted) return
+    const { version, cleanStart } = connect
+    const { clientId, keepAliveMs, expiryIntervalSeconds } = agreement
     const wallMs = Math.floor(this.#clock.wallMs())
-    this.#announce(client.clientId, 'connected', () => ({
-      clientid: client.clientId,
-      username: client.username ?? null,
-      ipaddress: /^\[?(.*?)\]?:\d+$/.exec(client.remote)?.[1] ?? client.remote,
-      proto_name: client.version === 3 ? 'MQIsdp' : 'MQTT',
-      proto_ver: client.version,
-      keepalive: client.keepAliveMs / 1000,
-      expiry_interval: Math.min(client.expiryIntervalSeconds, neverExpires),
-      clean_start: client.cleanStart,
+    this.#announce(clientId, 'connected', {
+      clientid: clientId,
+      username: username ?? null,
+      ipaddress: /^\[?(.*?)\]?:\d+$/.exec(link.remote)?.[1] ?? link.remote,
+      proto_name: version === 3 ? 'MQIsdp' : 'MQTT',
+      proto_ver: version,
+      keepalive: keepAliveMs / 1000,
+      expiry_interval: Math.min(expiryIntervalSeconds, neverExpires),
+      clean_start: cleanStart,
       connack: 0,
       connected_at: wallMs,
       ts: wallMs,
-    }))
+    })
   }
 
   /** @param reason `normal` or the name of a reason code */
   disconnected(clientId: string, username: string | undefined, reason: string): void {
+    if (!this.#router.isSysWanted) return
     const wallMs = Math.floor(this.#clock.wallMs())
-    this.#announce(clientId, 'disconnected', () => ({
+    this.#announce(clientId, 'disconnected', {
       clientid: clientId,
       username: username ?? null,
       reason,
       disconnected_at: wallMs,
       ts: wallMs,
-    }))
+    })
   }
 
   #tellAll(nowMs: number, census: Census): void {
@@ -165,9 +161,9 @@ export class SysTopics {
     this.#topics.tell(topic, payload)
   }
 
-  #announce(clientId: string, event: string, facts: () => object): void {
+  #announce(clientId: string, event: string, facts: object): void {
     const level = clientId.replace(/[+#]/g, '_') // A topic cannot hold them; the payload tells exactly.
-    this.#topics.announce(this.#topic(`clients/${level}/${event}`), facts)
+    this.#topics.announce(this.#topic(`clients/${level}/${event}`), () => facts)
   }
 }
 

@@ -5,6 +5,8 @@ export interface Log {
   info(fields: object, message: string): void
   debug(fields: object, message: string): void
   child(fields: object): Log
+  /** For lines whose fields cost something. */
+  isLevelEnabled(level: 'debug'): boolean
 }
 
 /** The log of the process, whose level can be changed while it is in use. */

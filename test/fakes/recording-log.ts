@@ -29,6 +29,10 @@ export class RecordingLog implements Log {
     return this
   }
 
+  isLevelEnabled(): boolean {
+    return true
+  }
+
   /** The fields of every line with this message. */
   fieldsOf(message: string): Record<string, unknown>[] {
     return this.lines.filter((line) => line.message === message).map((line) => line.fields)

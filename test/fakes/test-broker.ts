@@ -65,6 +65,7 @@ export const silentLog: Log = {
   info() {},
   debug() {},
   child: () => silentLog,
+  isLevelEnabled: () => false,
 }
 
 export class TestBroker {

@@ -32,6 +32,14 @@ export interface ListenerOptions {
   readonly isProxied?: boolean
 }
 
+/** The socket knows its listener, so that one function hears the end of every link. */
+const listenerOf = Symbol('listener')
+type AcceptedSocket = Socket & { [listenerOf]: SocketListener }
+
+function onClose(this: Socket): void {
+  ;(this as AcceptedSocket)[listenerOf].closed(this)
+}
+
 /** `server` tells of each socket by its event 'connection', where a proxy told it with the address of the client. */
 export class SocketListener implements NetListener {
   readonly refusals: RefusalLog
@@ -91,12 +99,9 @@ export class SocketListener implements NetListener {
 
   accept(socket: Socket, peer: Peer): void {
     this.#linkCount++
+    ;(socket as AcceptedSocket)[listenerOf] = this
+    socket.on('close', onClose)
     this.#opening.add(socket)
-    // `once` would keep a wrapper of its own for each link.
-    socket.on('close', () => {
-      this.#linkCount--
-      this.#opening.delete(socket)
-    })
     this.#openLink(
       socket,
       peer,
@@ -104,8 +109,13 @@ export class SocketListener implements NetListener {
         this.#opening.delete(socket)
         return this.#acceptor.accept(link, this.#traits)
       },
-      (reason) => this.refusals.add(peer.remote, reason),
+      (reason) => this.refusals.add(peer.remote ?? remoteOf(socket), reason),
     )
+  }
+
+  closed(socket: Socket): void {
+    this.#linkCount--
+    this.#opening.delete(socket)
   }
 
   #askProxy(socket: Socket, server: Server): void {

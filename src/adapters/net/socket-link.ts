@@ -5,6 +5,9 @@
  * Every end of a socket arrives at `onClosed` through its 'close' event, which Node emits once and never inside a
  * call of ours. A peer that stopped sending is answered by the same: what is buffered leaves, then our half closes.
  * In both directions a peer that does not finish within `lingerMs` is cut off, so no socket outlives its connection.
+ *
+ * Thousands of links may come at once and stay idle. So a link has no closure of its own, asks for the address of its
+ * peer when somebody wants to know it, and tells the system what it wants of the socket when that begins to matter.
  */
 import type { Socket } from 'node:net'
 import { Failure } from '../../lib/errors.ts'
@@ -18,8 +21,19 @@ export const lingerMs = 2000
 /** Silence after which the system asks whether the peer is there: it finds peers that vanished behind a NAT. */
 const keepAliveProbeMs = 60_000
 
+/** How long a link must have been open for that: one that is closed before does without. */
+const unprobedMs = 30_000
+
+const noBytes = Buffer.alloc(0)
+
 /** Who is at the other end, as the fields of `Link`. */
-export type Peer = Pick<Link, 'remote' | 'identity'>
+export interface Peer {
+  /** undefined = the address of the socket */
+  readonly remote: string | undefined
+  readonly identity: string | undefined
+}
+
+export const unknownPeer: Peer = { remote: undefined, identity: undefined }
 
 /**
  * Makes `socket`, which is open, a link and hands it to `accept`, whose answer owns it from then on. Where that takes
@@ -38,10 +52,26 @@ export function openLink(socket: Socket, peer: Peer, accept: (link: Link) => Lin
   link.bind(accept(link))
 }
 
-/** What a link wants of its socket: small packets leave at once, and a peer that vanished is noticed. */
-export function tuneSocket(socket: Socket): void {
-  socket.setNoDelay(true)
-  socket.setKeepAlive(true, keepAliveProbeMs)
+/** Sockets that the system does not probe yet. */
+const unprobed = new Set<Socket>()
+let isProbeDue = false
+
+/** Has the system notice, in a while, when the peer vanished: a system call that a burst of new links does not pay for. */
+export function probeLater(socket: Socket): void {
+  unprobed.add(socket)
+  if (isProbeDue) return
+  isProbeDue = true
+  setTimeout(probeAll, unprobedMs).unref()
+}
+
+export function probeNoMore(socket: Socket): void {
+  unprobed.delete(socket)
+}
+
+function probeAll(): void {
+  isProbeDue = false
+  for (const socket of unprobed) socket.setKeepAlive(true, keepAliveProbeMs)
+  unprobed.clear()
 }
 
 /** `192.0.2.1:49152`; `unknown` when the peer left before it could be asked. */
@@ -50,38 +80,74 @@ export function remoteOf(socket: Socket): string {
   return host === undefined || port === undefined ? 'unknown' : formatAddress({ host, port })
 }
 
+/** The socket knows its link, so that its listeners are the same four functions for every link. */
+const linkOf = Symbol('link')
+type LinkedSocket = Socket & { [linkOf]: SocketLink }
+
+function onData(this: Socket, chunk: Buffer): void {
+  ;(this as LinkedSocket)[linkOf].onData(chunk)
+}
+
+function onEnd(this: Socket): void {
+  ;(this as LinkedSocket)[linkOf].onEnd()
+}
+
+function onError(this: Socket, error: Error): void {
+  ;(this as LinkedSocket)[linkOf].onError(error)
+}
+
+function onClose(this: Socket): void {
+  ;(this as LinkedSocket)[linkOf].onClose()
+}
+
 class SocketLink implements Link {
-  readonly remote: string
   readonly identity: string | undefined
   readonly #socket: Socket
+  #remote: string | undefined
   #owner: LinkOwner | undefined
   #failure: Failure | undefined
+  /** 2 = twice or more. */
+  #sendCount = 0
   /** The owner saw bytes buffered and waits to hear that they left. */
   #owesDrain = false
   #isEnding = false
   #lingerTimer: NodeJS.Timeout | undefined
 
   constructor(socket: Socket, { remote, identity }: Peer) {
-    this.remote = remote
     this.identity = identity
+    this.#remote = remote
     this.#socket = socket
-    tuneSocket(socket)
   }
 
   bind(owner: LinkOwner): void {
     this.#owner = owner
-    const socket = this.#socket
-    socket.on('error', (error) => {
-      this.#failure ??= new Failure('ERR_LINK_CLOSED', `${this.remote}: ${describeError(error)}`, error)
-    })
-    socket.on('close', () => {
-      clearTimeout(this.#lingerTimer)
-      owner.onClosed(this.#failure)
-    })
-    socket.on('end', () => this.#linger())
-    socket.on('data', (chunk: Buffer) => {
-      if (!this.#isEnding) owner.receive(chunk)
-    })
+    const socket = this.#socket as LinkedSocket
+    socket[linkOf] = this
+    socket.on('error', onError).on('close', onClose).on('end', onEnd).on('data', onData)
+    probeLater(socket)
+  }
+
+  onData(chunk: Buffer): void {
+    if (!this.#isEnding) this.#owner?.receive(chunk)
+  }
+
+  onEnd(): void {
+    this.#linger()
+  }
+
+  onError(error: Error): void {
+    this.#failure ??= new Failure('ERR_LINK_CLOSED', `${this.remote}: ${describeError(error)}`, error)
+  }
+
+  onClose(): void {
+    probeNoMore(this.#socket)
+    clearTimeout(this.#lingerTimer)
+    this.#owner?.onClosed(this.#failure)
+  }
+
+  get remote(): string {
+    this.#remote ??= remoteOf(this.#socket)
+    return this.#remote
   }
 
   get bufferedByteCount(): number {
@@ -91,10 +157,12 @@ class SocketLink implements Link {
   send(pieces: readonly Buffer[]): void {
     const socket = this.#socket
     if (!socket.writable) return
+    // The first bytes leave at once in any case; the system holds small packets back only behind others.
+    if (this.#sendCount < 2 && ++this.#sendCount === 2) socket.setNoDelay(true)
     if (pieces.length > 1) socket.cork()
-    for (const piece of pieces) socket.write(piece, this.#onWritten)
+    for (const piece of pieces) socket.write(piece)
     if (pieces.length > 1) socket.uncork()
-    if (socket.writableLength > 0) this.#owesDrain = true
+    if (socket.writableLength > 0) this.#awaitDrain()
   }
 
   pause(): void {
@@ -119,11 +187,15 @@ class SocketLink implements Link {
   }
 
   /** Node's own 'drain' comes only above its high-water mark; the callback of a write always comes, never inside it. */
-  readonly #onWritten = (error: Error | null | undefined): void => {
-    const { destroyed, writableLength } = this.#socket
-    if (error || destroyed || writableLength > 0 || !this.#owesDrain) return
-    this.#owesDrain = false
-    this.#owner?.onDrain()
+  #awaitDrain(): void {
+    if (this.#owesDrain) return
+    this.#owesDrain = true
+    this.#socket.write(noBytes, (error) => {
+      this.#owesDrain = false
+      if (error || this.#socket.destroyed) return
+      if (this.#socket.writableLength > 0) this.#awaitDrain()
+      else this.#owner?.onDrain()
+    })
   }
 
   #linger(): void {

@@ -4,7 +4,7 @@ import type { Log } from '../../ports/log.ts'
 import type { Acceptor, ListenerTraits } from '../../ports/transport.ts'
 import type { Address } from './address.ts'
 import { type ListenerOptions, type NetListener, SocketListener } from './listener.ts'
-import { remoteOf } from './socket-link.ts'
+import { unknownPeer } from './socket-link.ts'
 
 export interface TcpSettings extends ListenerOptions {
   readonly bind: Address
@@ -19,8 +19,8 @@ export async function listenTcp(
 ): Promise<NetListener> {
   const server = createServer()
   const listener = new SocketListener(server, acceptor, traits, log, settings)
-  server.on('connection', (socket, remote = remoteOf(socket)) => {
-    listener.accept(socket, { remote, identity: undefined })
+  server.on('connection', (socket, remote?: string) => {
+    listener.accept(socket, remote === undefined ? unknownPeer : { remote, identity: undefined })
   })
   await listener.open(settings.bind)
   return listener

@@ -10,7 +10,7 @@ import { WebSocket } from 'ws'
 import { Failure } from '../../lib/errors.ts'
 import type { Link, LinkOwner } from '../../ports/transport.ts'
 import { describeError } from './network-error.ts'
-import { lingerMs, type Peer, tuneSocket } from './socket-link.ts'
+import { lingerMs, type Peer, probeLater, probeNoMore, remoteOf } from './socket-link.ts'
 
 /** Status codes of RFC 6455 §7.4.1. */
 const normalClosure = 1000
@@ -42,11 +42,12 @@ class WebSocketLink implements Link {
   #lingerTimer: NodeJS.Timeout | undefined
 
   constructor(webSocket: WebSocket, socket: Socket, { remote, identity }: Peer) {
-    this.remote = remote
+    this.remote = remote ?? remoteOf(socket)
     this.identity = identity
     this.#webSocket = webSocket
     this.#socket = socket
-    tuneSocket(socket)
+    socket.setNoDelay(true)
+    probeLater(socket)
   }
 
   bind(owner: LinkOwner): void {
@@ -56,6 +57,7 @@ class WebSocketLink implements Link {
     this.#socket.on('end', () => this.#linger())
     webSocket.on('error', (error) => this.#fail(error.message, error))
     webSocket.on('close', () => {
+      probeNoMore(this.#socket)
       clearTimeout(this.#lingerTimer)
       owner.onClosed(this.#failure)
     })
