@@ -14,6 +14,7 @@ import { ReasonCode } from '../protocol/reason.ts'
 import type { Core } from './core.ts'
 import type { Outbox } from './outbox.ts'
 import { noTicket } from './publish.ts'
+import { reasonText } from './reason-text.ts'
 import type { Session } from './session.ts'
 
 type Waiting = { readonly ticket: Ticket; readonly packet: Ack | Suback | Unsuback }
@@ -53,13 +54,15 @@ export class AckQueue {
     // Before 5.0 an acknowledgement cannot say no. A message that the store refused stays unacknowledged, so that it is
     // sent again; one that may not be published is acknowledged and dropped.
     if (reasonCode === ReasonCode.quotaExceeded && this.#outbox.version < 5) return
-    if (this.#isDue(ticket)) this.#outbox.sendAck(type, packetId, reasonCode)
+    const isDue = this.#isDue(ticket)
+    if (isDue && reasonCode < 0x80) this.#outbox.sendAck(type, packetId, reasonCode)
+    else if (isDue) this.#send({ type, packetId, reasonCode, properties: undefined })
     else this.#wait(ticket, { type, packetId, reasonCode, properties: undefined })
   }
 
   /** SUBACK or UNSUBACK. @param ticket the commit to wait for */
   answer(ticket: Ticket, packet: Suback | Unsuback): void {
-    if (this.#isDue(ticket)) this.#outbox.send(packet)
+    if (this.#isDue(ticket)) this.#send(packet)
     else this.#wait(ticket, packet)
   }
 
@@ -69,7 +72,7 @@ export class AckQueue {
       if (next.ticket > ticket) break
       this.#waiting.shift()
       if (next.packet.type === PacketType.puback) this.#pubackCount--
-      this.#outbox.send(next.packet)
+      this.#send(next.packet)
     }
     if (this.#isPaused && this.#waiting.length * 2 < this.#core.settings.receiveMaximum) {
       this.#isPaused = false
@@ -85,6 +88,13 @@ export class AckQueue {
     this.#core.awaitingDurable.delete(this)
   }
 
+  /** With the reason in words if something is refused and the client wants to hear it [MQTT-3.1.2-29]. */
+  #send(packet: Waiting['packet']): void {
+    const why = this.#outbox.wantsReasons ? textFor(packet) : undefined
+    if (why === undefined) this.#outbox.send(packet)
+    else this.#outbox.sendWithReason(packet, why)
+  }
+
   #isDue(ticket: Ticket): boolean {
     return ticket <= this.#core.store.durableTicket && this.#waiting.length === 0
   }
@@ -98,4 +108,13 @@ export class AckQueue {
       this.#link.pause()
     }
   }
+}
+
+function textFor(packet: Waiting['packet']): string | undefined {
+  if ('reasonCode' in packet) return reasonText(packet.reasonCode)
+  for (const reasonCode of packet.reasonCodes) {
+    const text = reasonText(reasonCode)
+    if (text !== undefined) return text
+  }
+  return undefined
 }

@@ -22,6 +22,7 @@ import { PacketFault } from '../protocol/fault.ts'
 import { FrameDecoder } from '../protocol/frame.ts'
 import {
   type AckType,
+  type Connack,
   type ConnackProperties,
   type Connect,
   type ControlPacket,
@@ -36,7 +37,8 @@ import {
 import { decodeShortAckPacketId } from '../protocol/packets/ack.ts'
 import { peekVersion } from '../protocol/packets/connect.ts'
 import { decodePublish, type Publish, TopicMemo } from '../protocol/packets/publish.ts'
-import { ReasonCode, reasonName } from '../protocol/reason.ts'
+import { mayClientSend, ReasonCode, reasonName } from '../protocol/reason.ts'
+import { variableByteCount } from '../protocol/variable-byte-integer.ts'
 import { AckQueue } from './ack-queue.ts'
 import type { Core } from './core.ts'
 import { IncomingPublishes } from './incoming-publishes.ts'
@@ -69,6 +71,7 @@ export class Connection implements LinkOwner, Attachment {
   #version: Version = 4
   #clientId = ''
   #mount: Mount = { prefix: '', gateway: '' }
+  #isBridge = false
   #keepAliveMs = 0
   #lastReceivedMs: number
   readonly outlivesUs = true
@@ -157,17 +160,25 @@ export class Connection implements LinkOwner, Attachment {
     const core = this.#core
     this.#setVersion(connect.version)
     this.#clientId = connect.clientId
+    this.#isBridge = connect.isBridge
+    this.#outbox.packetBytesMax = connect.properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY
+    this.#outbox.wantsReasons = connect.version === 5 && connect.properties?.requestProblemInformation !== 0
+    const { redirect, topicLevelsMax } = core.settings
+    if (redirect !== undefined && redirect.when !== 'shutdown') {
+      const reasonCode = redirect.when === 'temporary' ? ReasonCode.useAnotherServer : ReasonCode.serverMoved
+      this.#refuse(reasonCode, '', redirect.serverReference)
+      return
+    }
     if (connect.clientId.startsWith('$')) {
-      // Client ids of sessions inside the house begin with $.
-      this.#refuse(ReasonCode.clientIdentifierNotValid)
+      this.#refuse(ReasonCode.clientIdentifierNotValid, 'client identifiers of the broker itself begin with $')
       return
     }
     if (connect.properties?.authenticationMethod !== undefined) {
       this.#refuse(ReasonCode.badAuthenticationMethod) // [MQTT-4.12.0-1]
       return
     }
-    if (connect.will !== undefined && levelCount(connect.will.topic) > core.settings.topicLevelsMax) {
-      this.#refuse(ReasonCode.topicNameInvalid)
+    if (connect.will !== undefined && levelCount(connect.will.topic) > topicLevelsMax) {
+      this.#refuse(ReasonCode.topicNameInvalid, `will topic of more than ${topicLevelsMax} levels`)
       return
     }
     this.#state = { at: 'authenticating', connect }
@@ -209,11 +220,15 @@ export class Connection implements LinkOwner, Attachment {
     const agreement = negotiate(connect, core.settings, () => `auto-${core.random.hex(12)}`)
     const mountpoint = mountpointOf(this.#traits, this.#link.identity ?? agreement.clientId)
     if (mountpoint === undefined) {
-      this.#refuse(ReasonCode.notAuthorized)
+      this.#refuse(ReasonCode.notAuthorized, 'identity with a slash or a wildcard')
       return
     }
-    this.#adopt(agreement, mountpoint)
     const principal = { clientId: agreement.clientId, username: connect.username, identity: this.#link.identity }
+    this.#adopt(agreement, mountpoint)
+    if (connect.will !== undefined && !this.#mayPublishWill(connect.will, principal)) {
+      this.#refuse(ReasonCode.notAuthorized, 'will topic that the client may not publish to')
+      return
+    }
     const { session, isPresent } = core.sessions.claim({
       clientId: agreement.clientId,
       version: connect.version,
@@ -224,12 +239,21 @@ export class Connection implements LinkOwner, Attachment {
     this.#state = { at: 'open', session, principal }
     core.counters.connectAccepted++
     // CONNACK is the first packet [MQTT-3.2.0-1], so it goes out before anything that waited for the session.
-    this.#outbox.send({
+    const isAnswered = this.#outbox.send({
       type: PacketType.connack,
       sessionPresent: isPresent, // [MQTT-3.2.2-2] [MQTT-3.2.2-3]
       reasonCode: ReasonCode.success,
       properties: this.#greeted(connect, agreement.connackProperties),
     })
+    if (!isAnswered) {
+      core.log.info(
+        { clientId: this.#clientId, remote: this.#link.remote },
+        'client takes no packet as large as CONNACK',
+      )
+      this.#leave(session, true, reasonName(ReasonCode.packetTooLarge))
+      this.#endLink()
+      return
+    }
     this.#scheduleKeepAlive()
     if (core.log.isLevelEnabled('debug')) {
       const facts = { clientId: this.#clientId, remote: this.#link.remote, version: this.#version }
@@ -249,7 +273,7 @@ export class Connection implements LinkOwner, Attachment {
     this.#outbox.gateway = gateway
     this.#incoming.mountpoint = mountpoint
     this.#incoming.gateway = gateway
-    this.#outbox.packetBytesMax = agreement.packetBytesMax
+    this.#outbox.useAliases(agreement.topicAliasMaximum)
   }
 
   #mountedWill(will: Will): { message: Publish; delaySeconds: number } {
@@ -259,6 +283,13 @@ export class Connection implements LinkOwner, Attachment {
     return messageOfWill({ ...will, retain: false }, bridgeTopic)
   }
 
+  /** What a gateway says of its bridge is between it and the broker. */
+  #mayPublishWill(will: Will, principal: Principal): boolean {
+    const { prefix, gateway } = this.#mount
+    const isAboutBridge = gateway !== '' && mountBridgeTopic(will.topic, gateway) !== undefined
+    return isAboutBridge || this.#core.authorizer.mayPublish(principal, prefix + will.topic)
+  }
+
   /** A bridge of ours hears that we are one of its kind. */
   #greeted(connect: Connect, properties: ConnackProperties | undefined): ConnackProperties | undefined {
     const isBridge = connect.properties?.userProperties?.some(([name]) => name === bridgeProperty) ?? false
@@ -266,12 +297,15 @@ export class Connection implements LinkOwner, Attachment {
     return { ...properties, userProperties: [[bridgeProperty, '1']] }
   }
 
-  /** Answers CONNECT with a refusal and closes [MQTT-3.1.4-2]. */
-  #refuse(reasonCode: ReasonCode): void {
+  /** Answers CONNECT with a refusal and closes [MQTT-3.1.4-2] [MQTT-3.2.2-7]. @param why empty = the code says it all */
+  #refuse(reasonCode: ReasonCode, why = '', serverReference?: string): void {
     this.#core.counters.connectRefused++
-    const facts = { clientId: this.#clientId, remote: this.#link.remote, reasonCode: reasonName(reasonCode) }
+    const facts = { clientId: this.#clientId, remote: this.#link.remote, reasonCode: reasonName(reasonCode), why }
     this.#core.log.info(facts, 'client refused')
-    this.#outbox.send({ type: PacketType.connack, sessionPresent: false, reasonCode, properties: undefined }) // [MQTT-3.2.2-6]
+    const properties = serverReference === undefined ? undefined : { serverReference }
+    const connack: Connack = { type: PacketType.connack, sessionPresent: false, reasonCode, properties } // [MQTT-3.2.2-6]
+    if (why === '') this.#outbox.send(connack)
+    else this.#outbox.sendWithReason(connack, why)
     this.#endLink()
   }
 
@@ -289,7 +323,8 @@ export class Connection implements LinkOwner, Attachment {
         this.#outbox.send({ type: PacketType.pingresp }) // [MQTT-3.12.4-1]
         return
       case PacketType.subscribe: {
-        const reasonCodes = subscribe(this.#core, session, principal, packet, this.#mount)
+        this.#checkAnswerFits(packet.subscriptions.length)
+        const reasonCodes = subscribe(this.#core, session, principal, packet, this.#mount, this.#isBridge)
         const suback: Suback = {
           type: PacketType.suback,
           packetId: packet.packetId,
@@ -300,6 +335,7 @@ export class Connection implements LinkOwner, Attachment {
         return
       }
       case PacketType.unsubscribe: {
+        this.#checkAnswerFits(packet.topicFilters.length)
         const reasonCodes = unsubscribe(this.#core, session, packet.topicFilters, this.#mount)
         const unsuback: Unsuback = {
           type: PacketType.unsuback,
@@ -327,24 +363,36 @@ export class Connection implements LinkOwner, Attachment {
     }
   }
 
+  /** SUBACK and UNSUBACK cannot be cut short: a client that takes none so long is told before anything is done. */
+  #checkAnswerFits(reasonCodeCount: number): void {
+    if (this.#version < 5) return
+    const bodyBytes = 3 + reasonCodeCount
+    if (1 + variableByteCount(bodyBytes) + bodyBytes <= this.#outbox.packetBytesMax) return
+    throw new PacketFault(ReasonCode.packetTooLarge, 'MQTT-3.1.2-24', 'answer beyond the Maximum Packet Size')
+  }
+
   #receiveAck(type: AckType, packetId: number, reasonCode: ReasonCode, session: Session): void {
     const { window } = session
     const state = window.stateOf(packetId)
     switch (type) {
       case PacketType.puback:
         if (state === SlotState.sentQos1) this.#core.delivery.acknowledged(session, packetId)
+        else if (state !== SlotState.free) throw wrongAck('PUBACK for a QoS 2 message')
         return
       case PacketType.pubrec:
         if (state === SlotState.free) {
           if (reasonCode < 0x80) this.#outbox.sendAck(PacketType.pubrel, packetId, ReasonCode.packetIdentifierNotFound)
+        } else if (state === SlotState.sentQos1) {
+          throw wrongAck('PUBREC for a QoS 1 message')
         } else if (reasonCode >= 0x80) {
           this.#core.delivery.acknowledged(session, packetId)
-        } else if (state !== SlotState.sentQos1) {
+        } else {
           this.#core.delivery.received(session, packetId)
         }
         return
       case PacketType.pubcomp:
         if (state === SlotState.released) this.#core.delivery.acknowledged(session, packetId)
+        else if (state !== SlotState.free) throw wrongAck('PUBCOMP for a message that was not released')
         return
       case PacketType.pubrel:
         this.#incoming.release(packetId, session)
@@ -355,6 +403,9 @@ export class Connection implements LinkOwner, Attachment {
   }
 
   #receiveDisconnect(packet: Disconnect, session: Session): void {
+    if (!mayClientSend(packet.reasonCode)) {
+      throw new PacketFault(ReasonCode.protocolError, 'MQTT-3.14.2-1', 'DISCONNECT with a reason of servers')
+    }
     const expiry = packet.properties?.sessionExpiryInterval
     if (expiry !== undefined) {
       if (session.expiryIntervalSeconds === 0 && expiry > 0) {
@@ -412,7 +463,7 @@ export class Connection implements LinkOwner, Attachment {
     if (this.#state.at === 'open') {
       this.close(fault.reasonCode, fault.message) // [MQTT-4.13.1-1]
     } else if (this.#isAnswered(fault)) {
-      this.#refuse(fault.reasonCode) // [MQTT-3.1.2-2]
+      this.#refuse(fault.reasonCode, fault.message) // [MQTT-3.1.2-2]
     } else {
       this.#abandon() // [MQTT-3.1.4-1]
     }
@@ -432,9 +483,18 @@ export class Connection implements LinkOwner, Attachment {
     this.#core.log.debug({ clientId: this.#clientId, reasonCode: reasonName(reasonCode), why }, 'connection closed')
     if (state.at === 'open') {
       this.#leave(state.session, true, reasonName(reasonCode))
-      if (this.#version === 5) this.#outbox.send({ type: PacketType.disconnect, reasonCode, properties: undefined })
+      if (this.#version === 5) this.#outbox.sendWithReason(this.#goodbye(reasonCode), why) // [MQTT-3.14.0-1]
     }
-    this.#endLink()
+    this.#endLink() // [MQTT-3.14.4-2]
+  }
+
+  #goodbye(reasonCode: ReasonCode): Disconnect {
+    const { redirect } = this.#core.settings
+    if (reasonCode !== ReasonCode.serverShuttingDown || redirect === undefined) {
+      return { type: PacketType.disconnect, reasonCode, properties: undefined } // [MQTT-3.14.2-2]
+    }
+    const { serverReference } = redirect
+    return { type: PacketType.disconnect, reasonCode: ReasonCode.useAnotherServer, properties: { serverReference } }
   }
 
   onClosed(failure: Failure | undefined): void {
@@ -493,6 +553,10 @@ export class Connection implements LinkOwner, Attachment {
     this.#core.counters.keepAliveTimeouts++
     this.close(ReasonCode.keepAliveTimeout, 'nothing received for 1.5 times the keep-alive') // [MQTT-3.1.2-22]
   }
+}
+
+function wrongAck(detail: string): PacketFault {
+  return new PacketFault(ReasonCode.protocolError, 'MQTT-3.3.4-1', detail)
 }
 
 /** undefined when the identity would reach into somebody else's topics. */

@@ -36,13 +36,13 @@ export class IncomingPublishes {
   receive(received: Publish, session: Session, principal: Principal): void {
     const { store, publishPath } = this.#core
     const { packetId, qos, properties } = received
+    const resolved = properties === undefined ? received : this.#aliases.resolve(received, properties)
     if (qos === 2 && session.incomingQos2.has(packetId)) {
       // Sent again because our PUBREC did not arrive; the message itself was taken already [MQTT-4.3.3-10].
       this.#acks.acknowledge(this.#acks.ticketOf(session), PacketType.pubrec, packetId, ReasonCode.success)
       return
     }
     if (qos > 0) this.#checkReceiveMaximum(session)
-    const resolved = properties === undefined ? received : this.#aliases.resolve(received, properties)
     const bridgeTopic = this.gateway === '' ? undefined : mountBridgeTopic(resolved.topic, this.gateway)
     if (bridgeTopic === undefined) {
       publishPath.publish(this.#mounted(resolved), principal, session, this.#isGateway)

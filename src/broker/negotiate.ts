@@ -10,8 +10,8 @@ export interface Agreement {
   readonly keepAliveMs: number
   readonly expiryIntervalSeconds: number
   readonly inflightMax: number
-  /** Largest packet the client takes. */
-  readonly packetBytesMax: number
+  /** Topic aliases that may be set towards the client. */
+  readonly topicAliasMaximum: number
   readonly connackProperties: ConnackProperties | undefined
 }
 
@@ -30,7 +30,7 @@ export function negotiate(connect: Connect, settings: BrokerSettings, newClientI
     keepAliveMs: keepAliveSeconds * 1000,
     expiryIntervalSeconds: expiry,
     inflightMax: Math.min(settings.inflightMax, asked?.receiveMaximum ?? 65_535),
-    packetBytesMax: asked?.maximumPacketSize ?? Number.POSITIVE_INFINITY,
+    topicAliasMaximum: Math.min(settings.topicAliasMaximum, asked?.topicAliasMaximum ?? 0), // [MQTT-3.1.2-27]
     connackProperties:
       connect.version < 5
         ? undefined
@@ -40,6 +40,10 @@ export function negotiate(connect: Connect, settings: BrokerSettings, newClientI
             maximumPacketSize: settings.packetBytesMax,
             assignedClientIdentifier: isAssigned ? clientId : undefined, // [MQTT-3.2.2-16]
             topicAliasMaximum: settings.topicAliasMaximum,
+            responseInformation:
+              asked?.requestResponseInformation === 1 // [MQTT-3.1.2-28]
+                ? settings.responseInformation?.replaceAll('{client_id}', clientId)
+                : undefined,
             serverKeepAlive: keepAliveSeconds === connect.keepAliveSeconds ? undefined : keepAliveSeconds, // [MQTT-3.2.2-21]
           },
   }

@@ -6,11 +6,23 @@ import { unmountBridgeTopic } from '../ports/gateway-topics.ts'
 import type { Link } from '../ports/transport.ts'
 import { encodeAck, encodePacket } from '../protocol/encode.ts'
 import { OutputBuffer } from '../protocol/output.ts'
-import type { AckType, ControlPacket, PublishProperties, Qos, Version } from '../protocol/packet.ts'
+import type {
+  Ack,
+  AckType,
+  Connack,
+  ControlPacket,
+  Disconnect,
+  PublishProperties,
+  Qos,
+  Suback,
+  Unsuback,
+  Version,
+} from '../protocol/packet.ts'
 import { encodePublish, type Publish } from '../protocol/packets/publish.ts'
 import { ReasonCode } from '../protocol/reason.ts'
 import type { Core } from './core.ts'
 import type { Flushable } from './flush-queue.ts'
+import { OutboundAliases } from './outbound-aliases.ts'
 import type { Recipient } from './router.ts'
 
 export class Outbox implements Flushable {
@@ -26,6 +38,9 @@ export class Outbox implements Flushable {
   gateway = ''
   /** Largest packet the client takes. */
   packetBytesMax = Number.POSITIVE_INFINITY
+  /** The client wants reasons in words, on acknowledgements as well. */
+  wantsReasons = false
+  #aliases: OutboundAliases | undefined
 
   constructor(core: Core, link: Link) {
     this.#core = core
@@ -36,9 +51,30 @@ export class Outbox implements Flushable {
     return !this.#isLinkFull && this.#output.byteCount < this.#core.settings.outputBytesMax
   }
 
-  send(packet: ControlPacket): void {
-    encodePacket(this.#output, packet, this.version)
+  /** @returns false when the client does not take packets of this size; nothing is sent then [MQTT-3.1.2-24] */
+  send(packet: ControlPacket): boolean {
+    const output = this.#output
+    const start = output.byteCount
+    const length = output.length
+    encodePacket(output, packet, this.version)
+    if (output.byteCount - start > this.packetBytesMax) {
+      output.length = length
+      return false
+    }
     this.#queueFlush()
+    return true
+  }
+
+  /**
+   * The same with the reason in words, for 5.0 clients that take a packet with it.
+   * [MQTT-3.2.2-19] [MQTT-3.14.2-3] [MQTT-3.9.2-1] [MQTT-3.4.2-2] [MQTT-3.5.2-2]
+   */
+  sendWithReason(packet: Connack | Disconnect | Ack | Suback | Unsuback, reasonString: string): boolean {
+    if (this.version === 5) {
+      const told = { ...packet, properties: { ...packet.properties, reasonString } } as typeof packet
+      if (this.send(told)) return true
+    }
+    return this.send(packet)
   }
 
   sendAck(type: AckType, packetId: number, reasonCode: ReasonCode): void {
@@ -61,10 +97,63 @@ export class Outbox implements Flushable {
   ): boolean {
     const sent = this.mountpoint === '' && this.gateway === '' ? message : this.#unmounted(message)
     const properties = this.version === 5 ? this.#propertiesFor(message, recipient) : undefined
+    if (this.#aliases !== undefined) {
+      return this.#sendAliased(this.#aliases, sent, qos, retain, dup, packetId, properties)
+    }
     const { version, packetBytesMax } = this
     const isSent = encodePublish(this.#output, sent, version, qos, retain, dup, packetId, properties, packetBytesMax)
     if (isSent) this.#queueFlush()
     return isSent
+  }
+
+  /** @param maximum topic aliases that may be set towards the client */
+  useAliases(maximum: number): void {
+    this.#aliases = maximum === 0 ? undefined : new OutboundAliases(maximum)
+  }
+
+  #sendAliased(
+    aliases: OutboundAliases,
+    message: Publish,
+    qos: Qos,
+    retain: boolean,
+    dup: boolean,
+    packetId: number,
+    properties: PublishProperties | undefined,
+  ): boolean {
+    const topicAlias = aliases.aliasFor(message.topic)
+    if (topicAlias === 0) {
+      const isSent = encodePublish(
+        this.#output,
+        message,
+        5,
+        qos,
+        retain,
+        dup,
+        packetId,
+        properties,
+        this.packetBytesMax,
+      )
+      if (isSent) this.#queueFlush()
+      return isSent
+    }
+    const isKnown = aliases.isKnown(topicAlias)
+    const withAlias = { ...properties, topicAlias }
+    const isSent = encodePublish(
+      this.#output,
+      message,
+      5,
+      qos,
+      retain,
+      dup,
+      packetId,
+      withAlias,
+      this.packetBytesMax,
+      isKnown,
+    )
+    if (!isSent) return false
+    if (!isKnown) aliases.learn(message.topic, topicAlias)
+    this.#queueFlush()
+    return true
   }
 
   flush(): void {

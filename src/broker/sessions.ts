@@ -74,6 +74,8 @@ export class SessionTable {
     const existing = this.#sessions.get(claim.clientId)
     if (existing?.attachment !== undefined) {
       this.#counters.takeovers++
+      // Its client is here, so a will that waits for it to stay away has nothing to tell.
+      if (!claim.cleanStart && existing.will !== undefined && existing.will.delaySeconds > 0) this.#dropWill(existing)
       existing.attachment.onTakenOver()
     }
     // Whatever the takeover ended is gone from the table by now.

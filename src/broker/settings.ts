@@ -2,6 +2,13 @@
 import type { ShareStrategy } from './share-strategy.ts'
 import type { SysSettings } from './sys-topics.ts'
 
+/** Where clients are to go instead (MQTT 5.0 §4.11). */
+export interface Redirect {
+  readonly serverReference: string
+  /** `shutdown`: those who are here when the broker stops. Else everybody who connects, for now or for good. */
+  readonly when: 'shutdown' | 'temporary' | 'permanent'
+}
+
 export interface BrokerSettings {
   /** Largest packet that is accepted, in bytes, fixed header included. */
   readonly packetBytesMax: number
@@ -20,8 +27,12 @@ export interface BrokerSettings {
   /** 0 = the client's choice stands. */
   readonly keepAliveSecondsMax: number
   readonly topicLevelsMax: number
-  /** Topic aliases a client may use towards us. */
+  /** Topic aliases a client may use towards us, and we towards a client that allows as many. */
   readonly topicAliasMaximum: number
+  /** What clients get that ask for Response Information, with `{client_id}` in it; undefined = nothing. */
+  readonly responseInformation: string | undefined
+  /** undefined = nobody is sent elsewhere. */
+  readonly redirect: Redirect | undefined
   /** Which member of a group comes first for a message. */
   readonly sharedSubscriptionStrategy: ShareStrategy
   /** Retained messages; beyond it a new topic is delivered and not kept. */

@@ -20,16 +20,21 @@ export interface Mount {
 
 const granted = [ReasonCode.success, ReasonCode.grantedQos1, ReasonCode.grantedQos2] as const
 
-/** @param mount its prefix stands before every filter; in a shared subscription before the one inside */
+/**
+ * @param mount its prefix stands before every filter; in a shared subscription before the one inside
+ * @param isBridge the client is a mosquitto bridge: retain flags stay as they were published, and nothing comes back
+ */
 export function subscribe(
   core: Core,
   session: Session,
   principal: Principal,
   packet: Subscribe,
   mount: Mount,
+  isBridge: boolean,
 ): ReasonCode[] {
   const reasonCodes: ReasonCode[] = []
-  for (const request of packet.subscriptions) {
+  for (const asked of packet.subscriptions) {
+    const request = isBridge ? requestOfBridge(asked) : asked
     reasonCodes.push(subscribeOne(core, session, principal, request, packet.properties?.subscriptionIdentifier, mount))
   }
   core.sessions.save(session)
@@ -44,6 +49,11 @@ export function unsubscribe(core: Core, session: Session, topicFilters: readonly
   )
   core.sessions.save(session)
   return reasonCodes
+}
+
+/** What 5.0 has options for, bridges before 5.0 mean by the bit in their protocol level. */
+function requestOfBridge(request: SubscriptionRequest): SubscriptionRequest {
+  return { ...request, noLocal: parseShare(request.topicFilter) === undefined, retainAsPublished: true }
 }
 
 function subscribeOne(

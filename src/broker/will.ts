@@ -5,6 +5,8 @@
  *   armed --connection lost--> due at t --t reached / session ends--> published
  *     |                            |
  *     +--DISCONNECT 0x00--> none <-+--the client is back
+ *     |                       ^
+ *     +--taken over by a connection that goes on with the session, if it has a delay
  */
 import { WheelTimer } from '../lib/timer-wheel.ts'
 import type { WillRecord } from '../ports/store.ts'

@@ -22,6 +22,11 @@ export function brokerSettings({ name, mqtt, store, sys }: Settings, lossTopic: 
     keepAliveSecondsMax: mqtt.keepAliveSecondsMax,
     topicLevelsMax: mqtt.topicLevelsMax,
     topicAliasMaximum: mqtt.topicAliasMaximum,
+    responseInformation: mqtt.responseInformation,
+    redirect:
+      mqtt.serverReference === undefined
+        ? undefined
+        : { serverReference: mqtt.serverReference, when: mqtt.serverReferenceUse },
     sharedSubscriptionStrategy: mqtt.sharedSubscriptionStrategy,
     retainedCountMax: mqtt.retainedCountMax,
     retainedBytesMax: mqtt.retainedBytesMax,

@@ -49,6 +49,30 @@ export const ReasonCode = {
 } as const
 export type ReasonCode = (typeof ReasonCode)[keyof typeof ReasonCode]
 
+/** Reasons of a DISCONNECT that are a server's alone (MQTT 5.0 §3.14.2.1). */
+const ofServers: ReadonlySet<ReasonCode> = new Set([
+  ReasonCode.notAuthorized,
+  ReasonCode.serverBusy,
+  ReasonCode.serverShuttingDown,
+  ReasonCode.keepAliveTimeout,
+  ReasonCode.sessionTakenOver,
+  ReasonCode.topicFilterInvalid,
+  ReasonCode.retainNotSupported,
+  ReasonCode.qosNotSupported,
+  ReasonCode.useAnotherServer,
+  ReasonCode.serverMoved,
+  ReasonCode.sharedSubscriptionsNotSupported,
+  ReasonCode.connectionRateExceeded,
+  ReasonCode.maximumConnectTime,
+  ReasonCode.subscriptionIdentifiersNotSupported,
+  ReasonCode.wildcardSubscriptionsNotSupported,
+])
+
+/** Whether a DISCONNECT of a client may have this reason. */
+export function mayClientSend(code: ReasonCode): boolean {
+  return !ofServers.has(code)
+}
+
 const names = new Map<number, string>(Object.entries(ReasonCode).map(([name, code]) => [code, name]))
 
 /** `'quotaExceeded'` for 0x97; `'0x42'` for a number that is no reason code. */

@@ -169,7 +169,7 @@ t.test('CONNACK is the first packet that a client gets [MQTT-3.2.0-1]', async (t
 })
 
 t.test(
-  'a refused client gets CONNACK without session present [MQTT-3.2.2-6], and the connection is closed [MQTT-3.1.4-2]',
+  'a refused client gets CONNACK without session present [MQTT-3.2.2-6], and the connection is closed [MQTT-3.1.4-2] [MQTT-3.2.2-7]',
   async (t) => {
     const world = await worldIn('authenticating')
     world.answer(ReasonCode.badUserNameOrPassword)
@@ -305,13 +305,20 @@ t.test('the same client id from elsewhere takes over: the old connection is told
   t.equal(broker.broker.counters.sessionCount, 1)
 })
 
-t.test('at shutdown 5.0 clients are told 0x8B and every link is ended', async (t) => {
+t.test('at shutdown 5.0 clients are told 0x8B and every link is ended [MQTT-3.14.4-2]', async (t) => {
   const broker = await TestBroker.start()
   const client = broker.connect({ clientId: 'c', version: 5 })
   const older = broker.connect({ clientId: 'd', version: 4 })
   broker.broker.stop()
   t.equal((client.take(PacketType.disconnect) as Disconnect).reasonCode, ReasonCode.serverShuttingDown)
   t.ok(client.link.isEnded && older.link.isEnded)
+})
+
+t.test('a client that waits for the answer to its CONNECT is sent no DISCONNECT [MQTT-3.14.0-1]', async (t) => {
+  const world = await worldIn('authenticating')
+  world.broker.broker.stop()
+  t.same(world.client.takeAll(), [])
+  t.ok(world.client.link.isEnded)
 })
 
 t.test('closed connections leave nothing behind', async (t) => {

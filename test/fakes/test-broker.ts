@@ -5,7 +5,7 @@ import { MemoryStore } from '../../src/adapters/store-memory/store.ts'
 import { Broker } from '../../src/broker/broker.ts'
 import type { BrokerSettings } from '../../src/broker/settings.ts'
 import { must } from '../../src/lib/assert.ts'
-import type { Authenticator } from '../../src/ports/auth.ts'
+import type { Authenticator, Authorizer } from '../../src/ports/auth.ts'
 import type { PublishGate } from '../../src/ports/local.ts'
 import type { Log } from '../../src/ports/log.ts'
 import type { Store } from '../../src/ports/store.ts'
@@ -42,6 +42,8 @@ export const testSettings: BrokerSettings = {
   keepAliveSecondsMax: 0,
   topicLevelsMax: 16,
   topicAliasMaximum: 4,
+  responseInformation: undefined,
+  redirect: undefined,
   sharedSubscriptionStrategy: 'round_robin',
   retainedCountMax: 100,
   retainedBytesMax: 10_000,
@@ -85,6 +87,7 @@ export class TestBroker {
       clock?: VirtualClock
       store?: Store
       authenticator?: Authenticator
+      authorizer?: Authorizer
       gate?: PublishGate
       log?: Log
     } = {},
@@ -99,7 +102,7 @@ export class TestBroker {
       log: options.log ?? silentLog,
       store,
       authenticator: options.authenticator ?? listenerPolicy,
-      authorizer: listenerPolicy,
+      authorizer: options.authorizer ?? listenerPolicy,
       gate: options.gate,
     })
     await broker.load(() => {})

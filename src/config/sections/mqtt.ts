@@ -1,6 +1,6 @@
 /** `[mqtt]`: what a client may do and how much of it. The limits of the broker core, one option each. */
 import { z } from 'zod'
-import { choice, option, type Profile, wholeNumber } from '../option.ts'
+import { choice, option, optional, type Profile, text, wholeNumber } from '../option.ts'
 
 const mebibyte = 1024 * 1024
 const day = 86_400
@@ -60,7 +60,22 @@ export function mqttSection(profile: Profile) {
     topic_alias_maximum: option(
       wholeNumber(0, 65_535),
       32,
-      'Topic aliases that one MQTT 5.0 client may set. They save bytes on slow lines.',
+      'Topic aliases that one MQTT 5.0 client may set, and that are set towards it if it allows as many. They save bytes on slow lines.',
+    ),
+    response_information: optional(
+      text('a topic prefix such as reply/{client_id}/, without wildcards', /^[^+#\0]+$/),
+      'none',
+      'What an MQTT 5.0 client is told that asks for Response Information: by custom, the topics below which its responses belong. {client_id} stands for its client identifier.',
+    ),
+    server_reference: optional(
+      text('one or more addresses such as other.example:1883, separated by blanks', /^\S+( \S+)*$/),
+      'none',
+      'Where clients are to go instead of here. MQTT 5.0 clients are told; older ones are refused or cut off without it.',
+    ),
+    server_reference_use: option(
+      choice(['shutdown', 'temporary', 'permanent']),
+      'shutdown',
+      'When clients are sent to server_reference: "shutdown" those who are connected when the broker stops, "temporary" everybody who connects (reason code 0x9C), "permanent" the same for good (0x9D).',
     ),
     shared_subscription_strategy: option(
       choice([

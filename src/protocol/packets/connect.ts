@@ -2,7 +2,7 @@
  * CONNECT (MQTT 5.0 §3.1). The only packet that says which version it is written in.
  *
  * In every version taken as it stands: Client Identifiers of any length (3.1 wants 1 to 23 bytes, and devices never
- * cared). In 3.1 the end of the packet may come where the flags promise a user name or password; they are absent then.
+ * cared), but 3.1 has none that is empty. In 3.1 the end of the packet may come where the flags promise a user name or password; they are absent then.
  */
 import type { Cursor } from '../cursor.ts'
 import { malformed, PacketFault, protocolError } from '../fault.ts'
@@ -81,8 +81,8 @@ export function decodeConnect(cursor: Cursor): Connect {
   const username = hasField(cursor, flags & usernameFlag, version) ? cursor.string() : undefined
   const password = hasField(cursor, flags & passwordFlag, version) ? cursor.binary() : undefined
   const cleanStart = (flags & cleanStartFlag) !== 0
-  if (clientId === '' && !cleanStart && version < 5) {
-    const detail = 'empty client identifier for a session that is to last'
+  if (clientId === '' && (version === 3 || (version === 4 && !cleanStart))) {
+    const detail = version === 3 ? 'empty client identifier' : 'empty client identifier for a session that is to last'
     throw new PacketFault(ReasonCode.clientIdentifierNotValid, 'MQTT3-3.1.3-8', detail) // [MQTT3-3.1.3-8]
   }
   return {

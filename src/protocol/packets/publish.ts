@@ -241,6 +241,7 @@ export function decodePublish(
  * Writes `publish` for one peer; QoS, flags, packet id and properties are the recipient's, the rest is the message's.
  * @param properties what 5.0 peers get; ignored before 5.0
  * @param packetBytesMax the peer's Maximum Packet Size
+ * @param isAliased the peer knows the topic by the alias among the properties
  * @returns false when the packet would be larger; nothing is written then [MQTT-3.1.2-24]
  */
 export function encodePublish(
@@ -253,10 +254,12 @@ export function encodePublish(
   packetId: number,
   properties: PublishProperties | undefined,
   packetBytesMax: number,
+  isAliased = false,
 ): boolean {
   const isPlain = publish.isForMany && properties === undefined && !dup
   if (isPlain && lastImage.fits(publish, version, qos, retain)) return lastImage.copyTo(out, packetId, packetBytesMax)
-  const topicBytes = publish.topicEnd - publish.topicStart
+  const topicEnd = isAliased ? publish.topicStart : publish.topicEnd
+  const topicBytes = topicEnd - publish.topicStart
   const payloadBytes = publish.payloadEnd - publish.payloadStart
   let bodyBytes = 2 + topicBytes + payloadBytes
   if (qos > 0) bodyBytes += 2
@@ -279,7 +282,7 @@ export function encodePublish(
   else at = writeVariableByteInteger(bytes, at, bodyBytes)
   bytes[at++] = topicBytes >> 8
   bytes[at++] = topicBytes & 0xff
-  at = copyBytes(publish.bytes, publish.topicStart, publish.topicEnd, bytes, at)
+  at = copyBytes(publish.bytes, publish.topicStart, topicEnd, bytes, at)
   const packetIdAt = at - start
   if (qos > 0) {
     bytes[at++] = packetId >> 8
