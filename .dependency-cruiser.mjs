@@ -12,9 +12,9 @@ const mayImport = {
   gateway: ['ports', 'protocol', 'lib'],
   config: ['lib'],
   adapters: ['ports', 'protocol', 'lib'],
-  admin: ['ports', 'protocol', 'config', 'lib'],
-  node: ['adapters', 'broker', 'bridge', 'gateway', 'ports', 'protocol', 'config', 'lib'],
-  cli: ['adapters/(net|certificates|serial-port|log-pino|system)', 'ports', 'protocol', 'config', 'lib'],
+  admin: ['ports', 'lib'],
+  node: ['adapters', 'admin', 'broker', 'bridge', 'gateway', 'ports', 'protocol', 'config', 'lib'],
+  cli: ['adapters/(net|certificates|serial-port|log-pino|system)', 'admin', 'ports', 'protocol', 'config', 'lib'],
 }
 
 const ours = '^(src|edge|cloud|firmware-sim|test)/'

@@ -9,6 +9,7 @@ import type { Settings } from '../src/config/settings.ts'
 import { Failure } from '../src/lib/errors.ts'
 import { makeBridges } from '../src/node/bridges.ts'
 import { brokerSettings } from '../src/node/broker-settings.ts'
+import { brokerRoutes, openControl } from '../src/node/control.ts'
 import { Listeners } from '../src/node/listeners.ts'
 import { RunningNode } from '../src/node/running-node.ts'
 import { openStorage } from '../src/node/storage.ts'
@@ -37,7 +38,8 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
     fleet?.start()
     const bridges = makeBridges(settings, { local: broker, marks, epoch, clock, random: systemRandom, log })
     const listeners = await Listeners.open(settings, broker, log)
-    return new RunningNode({ settings, log, store, broker, listeners, bridges, serials: [] })
+    const control = await openControl(settings, brokerRoutes({ settings, broker, store }), log)
+    return new RunningNode({ settings, log, store, broker, control, listeners, bridges, serials: [] })
   } catch (error) {
     await store.close()
     throw error

@@ -11,6 +11,7 @@ import type { SerialLineSettings, Settings } from '../src/config/settings.ts'
 import { SerialListener } from '../src/gateway/serial-listener.ts'
 import { makeBridges } from '../src/node/bridges.ts'
 import { brokerSettings } from '../src/node/broker-settings.ts'
+import { brokerRoutes, openControl } from '../src/node/control.ts'
 import { Listeners } from '../src/node/listeners.ts'
 import { RunningNode } from '../src/node/running-node.ts'
 import { openStorage } from '../src/node/storage.ts'
@@ -49,7 +50,8 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
     }
     const serials = settings.serials.map((line) => new SerialListener(line, serialTraits(line), serialParts))
     const listeners = await Listeners.open(settings, broker, log)
-    return new RunningNode({ settings, log, store, broker, listeners, bridges, serials })
+    const control = await openControl(settings, brokerRoutes({ settings, broker, store }), log)
+    return new RunningNode({ settings, log, store, broker, control, listeners, bridges, serials })
   } catch (error) {
     await store.close()
     throw error

@@ -16,6 +16,7 @@ import type { Random } from '../ports/random.ts'
 import type { Mark, Store, StoreOwner, Ticket } from '../ports/store.ts'
 import type { Acceptor, Link, LinkOwner, ListenerTraits } from '../ports/transport.ts'
 import { ReasonCode } from '../protocol/reason.ts'
+import { Alarms } from './alarms.ts'
 import { Connection } from './connection.ts'
 import type { Core } from './core.ts'
 import { Counters } from './counters.ts'
@@ -38,10 +39,14 @@ const wheelTickMs = 100
 /** How often cursors are stored and the log is trimmed. */
 const cursorIntervalMs = 1000
 
+/** Raised while the store takes no messages. */
+const storeAlarm = 'store_failed'
+
 export class Broker implements Acceptor, LocalBroker, StoreOwner {
   readonly #core: Core
   readonly #shares: ShareTable
   readonly #topics: HouseTopics
+  readonly alarms: Alarms
   readonly #localClients: LocalClient[] = []
   #nextCursorsMs = 0
 
@@ -100,6 +105,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     }
     this.#shares = new ShareTable(this.#core)
     this.#topics = new HouseTopics({ router, retained, publishPath })
+    this.alarms = new Alarms({ clock, log, topics: this.#topics, nodeName: settings.sys?.nodeName })
     if (settings.sys !== undefined) {
       this.#core.sysTopics = new SysTopics({
         settings: settings.sys,
@@ -180,10 +186,12 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
   onFailure(failure: Failure): void {
     // Refusing new durable messages keeps what is acknowledged safe; QoS 0 carries no promise and still flows.
     this.#core.log.error({ err: failure.line }, 'store failed, durable publishes are refused')
+    this.alarms.raise(storeAlarm, failure.line, { code: failure.code })
   }
 
   onRecovered(): void {
     this.#core.log.info({}, 'store works again')
+    this.alarms.clear(storeAlarm)
   }
 
   /** Says goodbye to every client and gives the store all it must keep. The caller closes the store afterwards. */

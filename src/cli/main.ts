@@ -8,6 +8,7 @@ import { packageVersion } from '../adapters/system/version.ts'
 import { Failure } from '../lib/errors.ts'
 import { addCerts } from './commands/certs.ts'
 import { addCloud } from './commands/cloud.ts'
+import { addControl } from './commands/ctl.ts'
 import { addEdge } from './commands/edge.ts'
 import { addPub } from './commands/pub.ts'
 import { addSerial } from './commands/serial.ts'
@@ -28,6 +29,7 @@ addPub(program)
 addSub(program)
 addCerts(program)
 addSerial(program)
+addControl(program)
 
 try {
   await program.parseAsync()

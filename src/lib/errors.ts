@@ -69,6 +69,17 @@ export const ERRORS = {
     cure: 'check address, network and certificates',
     retryable: true,
   },
+  ERR_CONTROL_SOCKET: {
+    text: 'the control socket cannot be used',
+    cure: 'use the user that the broker runs as, and a data_dir of its own for each broker',
+    retryable: false,
+  },
+  ERR_CONTROL_REFUSED: { text: 'the broker says no', cure: 'see what it says', retryable: false },
+  ERR_NO_BROKER: {
+    text: 'no broker answers',
+    cure: 'start one, or say which with --data-dir',
+    retryable: true,
+  },
   ERR_LINK_CLOSED: { text: 'the network connection ended', cure: 'none needed; it is opened again', retryable: true },
 } as const satisfies Record<string, Row>
 

@@ -3,6 +3,7 @@
  * the outside in, so that nothing writes to a store that is closed.
  */
 import { isDeepStrictEqual } from 'node:util'
+import type { ControlSocket } from '../admin/control-socket.ts'
 import type { Bridge } from '../bridge/bridge.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { Settings } from '../config/settings.ts'
@@ -20,6 +21,8 @@ export interface NodeParts {
   readonly log: RootLog
   readonly store: Store
   readonly broker: Broker
+  /** undefined when it could not be opened. */
+  readonly control: ControlSocket | undefined
   readonly listeners: Listeners
   readonly bridges: readonly Bridge[]
   readonly serials: readonly { start(): void; stop(): Promise<void> }[]
@@ -51,7 +54,8 @@ export class RunningNode {
   }
 
   async stop(): Promise<void> {
-    const { listeners, bridges, broker, serials, store } = this.#parts
+    const { control, listeners, bridges, broker, serials, store } = this.#parts
+    await control?.close()
     await listeners.close()
     for (const bridge of bridges) bridge.stop()
     broker.stop()

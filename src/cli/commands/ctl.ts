@@ -1,0 +1,93 @@
+/** `tidegate ctl`: asks the broker that runs on this machine. */
+import type { Command } from 'commander'
+import type { AlarmList } from '../../ports/alarms.ts'
+import type { LossRecord } from '../../ports/ledger.ts'
+import { print } from '../output.ts'
+import { localTime, table } from '../table.ts'
+
+interface ControlOptions {
+  readonly dataDir?: string
+  readonly json?: true
+}
+
+const help = `
+Example:
+  tidegate ctl status
+  tidegate ctl loss --json
+  tidegate ctl alarms --data-dir /var/lib/tidegate`
+
+export function addControl(program: Command): void {
+  const control = program
+    .command('ctl')
+    .description('ask the broker that runs on this machine')
+    .addHelpText('after', help)
+  question(control, 'status', 'how it fares: clients, messages, store', '/status', printStatus)
+  question(control, 'loss', 'acknowledged messages that were dropped on purpose, and why', '/loss', printLoss)
+  question(control, 'alarms', 'what is wrong at present, and what was', '/alarms', printAlarms)
+}
+
+/** A command that asks one thing and prints the answer, for people or as JSON. */
+export function question<Answer>(
+  control: Command,
+  name: string,
+  summary: string,
+  path: string,
+  show: (answer: Answer) => void,
+): void {
+  control
+    .command(name)
+    .description(summary)
+    .option('--data-dir <directory>', 'data_dir of the broker (default: TIDEGATE_DATA_DIR, or where it usually is)')
+    .option('--json', 'print JSON')
+    .action(async ({ dataDir, json }: ControlOptions) => {
+      const { askBroker, findDataDir } = await import('../control-client.ts')
+      const answer = await askBroker(findDataDir(dataDir, process.env), 'GET', path)
+      if (json) print(JSON.stringify(answer, null, 2))
+      else show(answer as Answer)
+    })
+}
+
+function printStatus(status: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(status)) {
+    if (value !== null && typeof value === 'object') {
+      print(name)
+      for (const [inner, each] of Object.entries(value)) print(`  ${inner.padEnd(22)}${each}`)
+    } else {
+      print(`${name.padEnd(24)}${value}`)
+    }
+  }
+}
+
+interface Losses {
+  readonly count: number
+  readonly records: readonly LossRecord[]
+}
+
+function printLoss({ count, records }: Losses): void {
+  if (records.length === 0) {
+    print('nothing was dropped')
+    return
+  }
+  const rows = records.map((record) => [
+    localTime(record.untilMs),
+    record.reason,
+    record.scope,
+    String(record.lane),
+    record.firstSeq === 0 ? 'unknown' : `${record.firstSeq}..${record.lastSeq}`,
+    record.count === undefined ? 'at most the range' : String(record.count),
+  ])
+  table(['LAST', 'REASON', 'SESSION', 'LANE', 'SEQ', 'MESSAGES'], rows)
+  print(`${count} messages`)
+}
+
+function printAlarms({ active, ended }: AlarmList): void {
+  if (active.length === 0) print('no alarm is active')
+  const rows = [...active, ...ended].map((alarm) => [
+    alarm.endedAtMs === undefined ? 'active' : 'over',
+    localTime(alarm.startedAtMs),
+    alarm.endedAtMs === undefined ? '' : localTime(alarm.endedAtMs),
+    alarm.name,
+    alarm.message,
+  ])
+  if (rows.length > 0) table(['STATE', 'SINCE', 'UNTIL', 'ALARM', 'MESSAGE'], rows)
+}

@@ -1,0 +1,59 @@
+/** How `ctl` and `doctor` ask a running broker: over the control socket of its data directory. */
+import { existsSync } from 'node:fs'
+import { request } from 'node:http'
+import { resolve } from 'node:path'
+import { controlPath } from '../admin/control-path.ts'
+import { Failure } from '../lib/errors.ts'
+
+const timeoutMs = 10_000
+
+/** Where a broker keeps its data unless its settings say otherwise. */
+const usualDirectories = ['data/edge', 'data/cloud', '/var/lib/tidegate']
+
+/** The directory that was given, or that of the environment, or the first usual one with a control socket. */
+export function findDataDir(given: string | undefined, env: { readonly TIDEGATE_DATA_DIR?: string }): string {
+  const named = given ?? env.TIDEGATE_DATA_DIR
+  if (named !== undefined) return resolve(named)
+  const found = usualDirectories.find((directory) => existsSync(resolve(directory, 'control.sock')))
+  if (found !== undefined) return resolve(found)
+  throw new Failure('ERR_NO_BROKER', `no control socket in ${usualDirectories.join(', ')}`)
+}
+
+/** Rejects with a Failure: ERR_NO_BROKER, ERR_CONTROL_SOCKET, or what the broker answered as ERR_CONTROL_REFUSED. */
+export function askBroker(dataDir: string, method: string, path: string, body?: unknown): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    let place: ReturnType<typeof controlPath>
+    try {
+      place = controlPath(dataDir)
+    } catch (error) {
+      reject(noAnswer(dataDir, error as NodeJS.ErrnoException))
+      return
+    }
+    const sent = request(
+      { socketPath: place.shortPath, method, path, timeout: timeoutMs, agent: false },
+      (response) => {
+        const chunks: Buffer[] = []
+        response.on('data', (chunk: Buffer) => chunks.push(chunk))
+        response.on('end', () => {
+          const answer = JSON.parse(Buffer.concat(chunks).toString()) as { error?: string }
+          if (response.statusCode === 200) resolve(answer)
+          else reject(new Failure('ERR_CONTROL_REFUSED', answer.error ?? `status ${response.statusCode}`))
+        })
+      },
+    )
+    sent.on('timeout', () => sent.destroy(new Failure('ERR_NO_BROKER', `${place.path} does not answer`)))
+    sent.on('error', (error: NodeJS.ErrnoException) => {
+      reject(error instanceof Failure ? error : noAnswer(place.path, error))
+    })
+    sent.on('close', () => place.release())
+    sent.end(body === undefined ? undefined : JSON.stringify(body))
+  })
+}
+
+function noAnswer(path: string, error: NodeJS.ErrnoException): Failure {
+  if (error.code === 'EACCES' || error.code === 'EPERM') {
+    return new Failure('ERR_CONTROL_SOCKET', `${path} belongs to another user`, error)
+  }
+  const isAbsent = error.code === 'ENOENT' || error.code === 'ECONNREFUSED' || error.code === 'ENOTDIR'
+  return new Failure('ERR_NO_BROKER', isAbsent ? path : `${path}: ${error.message}`, error)
+}

@@ -1,0 +1,72 @@
+/** The control socket of a node and what every broker answers there. */
+
+import { packageVersion } from '../adapters/system/version.ts'
+import { ControlSocket } from '../admin/control-socket.ts'
+import type { AdminRoute } from '../admin/route.ts'
+import type { Broker } from '../broker/broker.ts'
+import type { Settings } from '../config/settings.ts'
+import { Failure } from '../lib/errors.ts'
+import { ok } from '../lib/result.ts'
+import type { Log } from '../ports/log.ts'
+import type { Store } from '../ports/store.ts'
+
+/** Undefined when it cannot be opened: a broker that cannot be asked is better than none. */
+export async function openControl(
+  { dataDir }: Settings,
+  routes: readonly AdminRoute[],
+  log: Log,
+): Promise<ControlSocket | undefined> {
+  try {
+    return await ControlSocket.open(dataDir, routes)
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    log.warn({ err: error.line }, 'no control socket, tidegate ctl will not work')
+    return undefined
+  }
+}
+
+export interface AskedParts {
+  readonly settings: Settings
+  readonly broker: Broker
+  readonly store: Store
+}
+
+export function brokerRoutes(parts: AskedParts): AdminRoute[] {
+  const { broker } = parts
+  return [
+    { method: 'GET', path: '/status', answer: () => ok(status(parts)) },
+    { method: 'GET', path: '/loss', answer: () => ok(broker.losses) },
+    { method: 'GET', path: '/alarms', answer: () => ok(broker.alarms.list) },
+  ]
+}
+
+function status({ settings, broker, store }: AskedParts): object {
+  const { counters } = broker
+  const { log } = store
+  return {
+    name: settings.name,
+    version: packageVersion(),
+    pid: process.pid,
+    uptime_seconds: Math.floor(process.uptime()),
+    memory_bytes: process.memoryUsage.rss(),
+    alarms: broker.alarms.list.active.length,
+    connections: counters.connectionCount,
+    sessions: counters.sessionCount,
+    messages: {
+      received: counters.receivedMessages,
+      sent: counters.sentMessages,
+      stored: counters.storedMessages,
+      dropped: counters.droppedMessages,
+      lost: broker.losses.count,
+    },
+    store: {
+      durability: settings.store.durability,
+      writable: store.isWritable,
+      messages: log.messageCount,
+      bytes: log.byteCount,
+      first_seq: log.firstSeq,
+      last_seq: log.lastSeq,
+      durable_seq: log.durableSeq,
+    },
+  }
+}
