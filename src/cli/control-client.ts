@@ -11,7 +11,7 @@ const timeoutMs = 10_000
 const usualDirectories = ['data/edge', 'data/cloud', '/var/lib/tidegate']
 
 /** The directory that was given, or that of the environment, or the first usual one with a control socket. */
-export function findDataDir(given: string | undefined, env: { readonly TIDEGATE_DATA_DIR?: string }): string {
+export function brokerDirectory(given: string | undefined, env: { readonly TIDEGATE_DATA_DIR?: string }): string {
   const named = given ?? env.TIDEGATE_DATA_DIR
   if (named !== undefined) return resolve(named)
   const found = usualDirectories.find((directory) => existsSync(resolve(directory, 'control.sock')))

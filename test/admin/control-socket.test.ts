@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { ControlSocket } from '../../src/admin/control-socket.ts'
 import type { AdminRoute } from '../../src/admin/route.ts'
-import { askBroker, findDataDir } from '../../src/cli/control-client.ts'
+import { askBroker, brokerDirectory } from '../../src/cli/control-client.ts'
 import { Failure } from '../../src/lib/errors.ts'
 import { err, ok } from '../../src/lib/result.ts'
 
@@ -80,14 +80,14 @@ t.test('who asks is told why there is no answer', async (t) => {
 })
 
 t.test('the data directory is the one given, that of the environment, or a usual one', (t) => {
-  t.equal(findDataDir('/x', { TIDEGATE_DATA_DIR: '/y' }), '/x')
-  t.equal(findDataDir(undefined, { TIDEGATE_DATA_DIR: '/y' }), '/y')
+  t.equal(brokerDirectory('/x', { TIDEGATE_DATA_DIR: '/y' }), '/x')
+  t.equal(brokerDirectory(undefined, { TIDEGATE_DATA_DIR: '/y' }), '/y')
   const before = process.cwd()
   const folder = t.testdir({ data: { cloud: { 'control.sock': '' } } })
   process.chdir(folder)
-  t.equal(findDataDir(undefined, {}), join(folder, 'data/cloud'))
+  t.equal(brokerDirectory(undefined, {}), join(folder, 'data/cloud'))
   process.chdir(t.testdir({}))
-  t.throws(() => findDataDir(undefined, {}), { code: 'ERR_NO_BROKER' })
+  t.throws(() => brokerDirectory(undefined, {}), { code: 'ERR_NO_BROKER' })
   process.chdir(before)
   t.end()
 })

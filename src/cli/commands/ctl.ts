@@ -40,8 +40,8 @@ export function question<Answer>(
     .option('--data-dir <directory>', 'data_dir of the broker (default: TIDEGATE_DATA_DIR, or where it usually is)')
     .option('--json', 'print JSON')
     .action(async ({ dataDir, json }: ControlOptions) => {
-      const { askBroker, findDataDir } = await import('../control-client.ts')
-      const answer = await askBroker(findDataDir(dataDir, process.env), 'GET', path)
+      const { askBroker, brokerDirectory } = await import('../control-client.ts')
+      const answer = await askBroker(brokerDirectory(dataDir, process.env), 'GET', path)
       if (json) print(JSON.stringify(answer, null, 2))
       else show(answer as Answer)
     })
