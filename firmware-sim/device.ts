@@ -1,19 +1,27 @@
 /**
- * A sensor: takes a reading in a fixed rhythm, numbers it, and publishes it with QoS 1 until the gateway has
- * acknowledged it. Speaks MQTT 3.1.1 (package `mqtt-packet`) inside the serial link, with one durable session.
+ * A board with a sensor: takes a reading in a fixed rhythm, numbers it, keeps it in flash, and hands it to its protocol
+ * head until it is acknowledged. It boots with a banner, takes commands, sleeps, hangs, and loses power at will.
  *
- * The sensor keeps account of itself, so that a test can compare what it produced with what arrived: a reading is
- * produced, then perhaps sent several times, then acknowledged, or abandoned when a reset takes the queue with it.
+ * The device keeps account of itself, so that a test can compare what it produced with what arrived: a reading is
+ * produced, then perhaps sent several times, then acknowledged, or abandoned when a reset takes it.
  */
-import { generate, type Packet, type Parser, parser } from 'mqtt-packet'
+
+import { must } from '../src/lib/assert.ts'
+import { type CommandedBoard, obey } from './board/commands.ts'
+import { DriftingClock } from './board/drifting-clock.ts'
+import { Flash } from './board/flash.ts'
+import { MainLoop, type MainLoopOptions } from './board/main-loop.ts'
+import type { Signal } from './board/signal.ts'
 import type { DeviceClock, DeviceTimer } from './clock.ts'
+import type { Head } from './heads/head.ts'
+import { type HeadOptions, makeHead } from './heads/make-head.ts'
+import { inFlightDefault, MqttHead } from './heads/mqtt-head.ts'
+import { resampled } from './line/uart-sampler.ts'
+import { encodeMessage } from './oracle/message.ts'
 import type { SeededRandom } from './seeded-random.ts'
 import { DeviceLink, type ResetReason } from './serial-link.ts'
 
-export interface DeviceOptions {
-  /** MQTT client identifier; also names the topic and stands in every payload. */
-  readonly id: string
-  readonly baudRate: number
+export interface DeviceOptions extends HeadOptions, MainLoopOptions {
   /** Readings per second; Infinity = as fast as the line takes them. */
   readonly ratePerSecond: number
   /** Readings until the sensor is done; Infinity = never. */
@@ -22,6 +30,17 @@ export interface DeviceOptions {
   readonly topic?: string
   /** Payloads are filled up with spaces to this length. */
   readonly payloadBytes?: number
+  /** What is measured; without it readings are only numbered. */
+  readonly signal?: Signal | undefined
+  /** Takes commands on `device/<id>/command` and answers on `device/<id>/answer`. */
+  readonly takesCommands?: boolean | undefined
+  readonly firmware?: string | undefined
+  /** Parts per million by which its crystal is too fast. */
+  readonly driftPpm?: number | undefined
+  /** Awake for a time, then without power for a time, again and again. */
+  readonly sleep?: { readonly awakeMs: number; readonly asleepMs: number } | undefined
+  /** The boot loader speaks at this baud rate, which is noise at the other. */
+  readonly bootBaudRate?: number | undefined
 }
 
 /** What the device is wired to. */
@@ -30,6 +49,8 @@ export interface DeviceUart {
   write(bytes: Buffer): void
   /** Forgets what has not left: the power went. */
   clear(): void
+  /** Bytes that have not left. */
+  readonly bufferedByteCount?: number
 }
 
 export interface DeviceWatcher {
@@ -37,25 +58,12 @@ export interface DeviceWatcher {
   onAcknowledged?(n: number, delayMs: number): void
 }
 
-/** Readings sent and not acknowledged at one time. */
-const inFlightMax = 8
 /** Flash of the sensor: it takes no readings while so many wait. */
 const queueMax = 100_000
+/** After this time whatever was said before a restart has left. */
+const restartMs = 200
 
-const keepAliveSeconds = 10
-const answerMs = 5000
-/** The next CONNECT comes so long after one that was refused or not answered. */
-const connectAgainMs = 1000
-
-type Reading = {
-  readonly n: number
-  readonly takenAtMs: number
-  readonly payload: Buffer
-  packetId: number
-  sentCount: number
-}
-
-export class SimulatedDevice {
+export class SimulatedDevice implements CommandedBoard {
   /** Numbers of the readings acknowledged, sent more than once, and lost by a reset. */
   readonly acknowledged = new Set<number>()
   readonly resent = new Set<number>()
@@ -66,23 +74,21 @@ export class SimulatedDevice {
   /** MQTT sessions accepted and refused by the broker. */
   connectCount = 0
   refuseCount = 0
-  readonly link: DeviceLink
+  commandCount = 0
+  ratePerSecond: number
+  readonly flash: Flash
+  readonly loop: MainLoop
+  readonly head: Head
   readonly #options: DeviceOptions
   readonly #uart: DeviceUart
   readonly #watcher: DeviceWatcher
   readonly #clock: DeviceClock
-  /** Oldest first; the first ones are in flight. */
-  #queue: Reading[] = []
-  #inFlightCount = 0
-  #lastPacketId = 0
-  #isConnected = false
-  #parser: Parser = parser()
+  readonly #bornAtMs: number
+  #isOn = false
   #sampleTimer: DeviceTimer | undefined
-  #keepAliveTimer: DeviceTimer | undefined
-  /** Ends a wait: for CONNACK, for PINGRESP, or until the next CONNECT. */
-  #answerTimer: DeviceTimer | undefined
+  /** Runs without the main loop: sleep and restart. */
+  #powerTimer: DeviceTimer | undefined
   #nextSampleAtMs = 0
-  #connectAtMs = 0
 
   constructor(
     options: DeviceOptions,
@@ -93,41 +99,72 @@ export class SimulatedDevice {
   ) {
     this.#options = options
     this.#uart = uart
-    this.#clock = clock
     this.#watcher = watcher
-    const owner = {
-      write: (bytes: Buffer) => uart.write(bytes),
-      onUp: () => this.#connectSoon(),
-      onBytes: (bytes: Buffer) => this.#onBytes(bytes),
-      onDown: () => this.#onDown(),
-    }
-    this.link = new DeviceLink(options.id, options.baudRate, owner, clock, random)
+    this.#clock = options.driftPpm ? new DriftingClock(clock, options.driftPpm) : clock
+    this.#bornAtMs = this.#clock.nowMs()
+    this.ratePerSecond = options.ratePerSecond
+    this.flash = new Flash(options.firmware ?? 'firmware-sim')
+    this.loop = new MainLoop(options, this.#clock, {
+      onBytes: (bytes) => this.head.receive(bytes),
+      onBite: () => this.reset('watchdog'),
+    })
+    const { id, topic = `device/${id}/reading`, takesCommands = false } = options
+    this.head = makeHead(
+      options,
+      { clock: this.loop, random, firmware: () => this.flash.firmware, write: (bytes) => uart.write(bytes) },
+      {
+        queue: this.flash.queue,
+        topic,
+        commandTopic: takesCommands ? `device/${id}/command` : undefined,
+        onReady: () => this.connectCount++,
+        onRefused: () => this.refuseCount++,
+        onResent: ({ n }) => this.resent.add(n),
+        onDone: (index) => this.#onDone(index),
+        onCommand: (_topic, payload) => this.#onCommand(payload),
+        onProgress: () => this.#onProgress(),
+      },
+    )
   }
 
   /** Readings that wait for their acknowledgement, in flight or not. */
   get waitingCount(): number {
-    return this.#queue.length
+    return this.flash.queue.length
   }
 
   get isConnected(): boolean {
-    return this.#isConnected
+    return this.head.isReady
+  }
+
+  get isOn(): boolean {
+    return this.#isOn
   }
 
   /** Every reading was taken, and none waits any more. */
   get isDone(): boolean {
-    return this.producedCount >= this.#options.readingCount && this.#queue.length === 0
+    return this.producedCount >= this.#options.readingCount && this.waitingCount === 0
+  }
+
+  /** Only of a device whose head is `link`. */
+  get link(): DeviceLink {
+    return must(this.#linkIfAny, 'serial link of the device')
+  }
+
+  /** Frames that came damaged and frames sent again, where there are frames. */
+  get frameFaults(): { readonly damagedCount: number; readonly resentCount: number } {
+    const link = this.#linkIfAny
+    return { damagedCount: link?.damagedFrameCount ?? 0, resentCount: link?.resentFrameCount ?? 0 }
   }
 
   start(): void {
-    this.#nextSampleAtMs = this.#clock.nowMs()
     this.#boot('power-on')
   }
 
   stop(): void {
-    this.link.powerOff()
-    this.#onDown()
-    this.#connectAtMs = 0
+    this.#isOn = false
+    this.head.powerOff()
+    this.loop.powerOff()
     this.#sampleTimer?.cancel()
+    this.#powerTimer?.cancel()
   }
 
   /**
@@ -138,169 +175,98 @@ export class SimulatedDevice {
     this.resetCount++
     this.stop()
     this.#uart.clear()
-    if (!keepQueue) {
-      for (const reading of this.#queue) this.abandoned.add(reading.n)
-      this.#queue = []
-    }
+    if (!keepQueue) for (const { n } of this.flash.erase()) this.abandoned.add(n)
     this.#boot(reason)
   }
 
   /** Bytes from the line. */
   receive(bytes: Buffer): void {
-    this.link.receive(bytes)
+    this.loop.receive(bytes)
+  }
+
+  /** Bytes that no protocol knows. */
+  babble(bytes: Buffer): void {
+    if (this.#isOn) this.#uart.write(bytes)
+  }
+
+  /** Starts anew, after what is being said has left. */
+  restartSoon(): void {
+    this.#powerTimer?.cancel()
+    this.#powerTimer = this.#clock.after(restartMs, () => this.reset('software'))
+  }
+
+  get #linkIfAny(): DeviceLink | undefined {
+    const stream = this.head instanceof MqttHead ? this.head.stream : undefined
+    return stream instanceof DeviceLink ? stream : undefined
   }
 
   #boot(reason: ResetReason): void {
-    // A boot loader speaks before the firmware does, and knows nothing of frames.
-    this.#uart.write(Buffer.from(`boot: ${reason}\r\n`))
-    this.link.powerOn(reason)
-    this.link.log(`sensor ${this.#options.id} started: ${reason}`)
+    const { id, sleep } = this.#options
+    this.#isOn = true
+    this.flash.onBoot(reason)
+    this.loop.powerOn()
+    this.#writeBanner(reason)
+    this.head.powerOn(reason)
+    this.head.log(`sensor ${id} started: ${reason}`)
+    // Readings that fell due without power were not taken.
+    this.#nextSampleAtMs = Math.max(this.#nextSampleAtMs, this.#clock.nowMs())
     this.#sample()
+    if (sleep !== undefined) this.#powerTimer = this.#clock.after(sleep.awakeMs, () => this.#fallAsleep())
+  }
+
+  /** A boot loader speaks before the firmware does, and knows nothing of frames. */
+  #writeBanner(reason: ResetReason): void {
+    const { head = 'link', baudRate, bootBaudRate = baudRate } = this.#options
+    if (head === 'raw' || head === 'tcp') return // It has a console of its own.
+    const banner = Buffer.from(`boot: ${reason}\r\n`)
+    this.#uart.write(bootBaudRate === baudRate ? banner : resampled(banner, baudRate / bootBaudRate))
+  }
+
+  #fallAsleep(): void {
+    const { sleep } = this.#options
+    this.stop()
+    this.#powerTimer = this.#clock.after(sleep?.asleepMs ?? 0, () => this.#boot('software'))
   }
 
   #sample(): void {
-    const { ratePerSecond, readingCount } = this.#options
-    this.#takeDue()
-    this.#publish()
-    if (!Number.isFinite(ratePerSecond) || this.producedCount >= readingCount) return
+    this.#onProgress()
+    if (!Number.isFinite(this.ratePerSecond) || this.producedCount >= this.#options.readingCount) return
     const waitMs = Math.max(0, this.#nextSampleAtMs - this.#clock.nowMs())
-    this.#sampleTimer = this.#clock.after(waitMs, () => this.#sample())
+    this.#sampleTimer = this.loop.after(waitMs, () => this.#sample())
+  }
+
+  #onProgress(): void {
+    this.#takeDue()
+    this.head.flush()
   }
 
   #takeDue(): void {
-    const { ratePerSecond, readingCount } = this.#options
-    const waitingMax = Number.isFinite(ratePerSecond) ? queueMax : 2 * inFlightMax
-    while (this.producedCount < readingCount && this.#queue.length < waitingMax) {
+    const { inFlightMax = inFlightDefault, readingCount } = this.#options
+    const waitingMax = Number.isFinite(this.ratePerSecond) ? queueMax : 2 * inFlightMax
+    while (this.producedCount < readingCount && this.waitingCount < waitingMax) {
       if (this.#nextSampleAtMs > this.#clock.nowMs()) return
       this.#take()
-      this.#nextSampleAtMs += 1000 / ratePerSecond
+      this.#nextSampleAtMs += 1000 / this.ratePerSecond
     }
   }
 
   #take(): void {
-    this.producedCount++
-    const { id, payloadBytes = 0 } = this.#options
-    const text = JSON.stringify({ device: id, n: this.producedCount, t: this.#clock.wallMs() })
-    this.#queue.push({
-      n: this.producedCount,
-      takenAtMs: this.#clock.nowMs(),
-      payload: Buffer.from(text.padEnd(payloadBytes)),
-      packetId: 0,
-      sentCount: 0,
-    })
+    const n = ++this.producedCount
+    const { id: device, payloadBytes, signal } = this.#options
+    const v = signal && Number(signal.valueAt(this.#clock.nowMs() - this.#bornAtMs).toFixed(2))
+    const payload = encodeMessage({ device, n, t: this.#clock.wallMs(), v }, payloadBytes)
+    this.flash.keep({ n, takenAtMs: this.#clock.nowMs(), payload, packetId: 0, sentCount: 0 })
   }
 
-  #connect(): void {
-    this.#parser = parser({ protocolVersion: 4 })
-    this.#parser.on('packet', (packet: Packet) => this.#onPacket(packet))
-    this.#parser.on('error', () => this.link.reset())
-    const clientId = this.#options.id
-    this.#send({
-      cmd: 'connect',
-      protocolId: 'MQTT',
-      protocolVersion: 4,
-      clientId,
-      clean: false,
-      keepalive: keepAliveSeconds,
-    })
-    this.#awaitAnswer()
-  }
-
-  /** At once, but after an attempt that failed not before a moment has passed. */
-  #connectSoon(): void {
-    const waitMs = Math.max(0, this.#connectAtMs - this.#clock.nowMs())
-    this.#answerTimer = this.#clock.after(waitMs, () => this.#connect())
-  }
-
-  #onDown(): void {
-    this.#connectAtMs = this.#isConnected ? 0 : this.#clock.nowMs() + connectAgainMs
-    this.#isConnected = false
-    this.#inFlightCount = 0
-    this.#keepAliveTimer?.cancel()
-    this.#answerTimer?.cancel()
-  }
-
-  #onBytes(bytes: Buffer): void {
-    this.#parser.parse(bytes)
-    this.#takeDue()
-    this.#publish()
-  }
-
-  #onPacket(packet: Packet): void {
-    switch (packet.cmd) {
-      case 'connack':
-        this.#onConnack(packet.returnCode ?? 0)
-        return
-      case 'puback':
-        this.#onPuback(packet.messageId ?? 0)
-        return
-      case 'pingresp':
-        this.#answerTimer?.cancel()
-        return
-      default:
-        this.link.reset()
-        return
-    }
-  }
-
-  #onConnack(returnCode: number): void {
-    this.#answerTimer?.cancel()
-    if (returnCode !== 0) {
-      this.refuseCount++
-      return
-    }
-    this.connectCount++
-    this.#isConnected = true
-    this.#keepAlive()
-    this.#publish()
-  }
-
-  #onPuback(packetId: number): void {
-    const at = this.#queue.findIndex((reading) => reading.packetId === packetId)
-    if (at < 0 || at >= this.#inFlightCount) return
-    const [reading] = this.#queue.splice(at, 1)
-    this.#inFlightCount--
+  #onDone(index: number): void {
+    const [reading] = this.flash.queue.splice(index, 1)
     if (reading === undefined) return
     this.acknowledged.add(reading.n)
     this.#watcher.onAcknowledged?.(reading.n, this.#clock.nowMs() - reading.takenAtMs)
   }
 
-  /** Fills the window, oldest first. After a reconnect that begins with what was in flight before, as its duplicate. */
-  #publish(): void {
-    if (!this.#isConnected) return
-    const { id, topic = `device/${id}/reading` } = this.#options
-    while (this.#inFlightCount < Math.min(inFlightMax, this.#queue.length)) {
-      const reading = this.#queue[this.#inFlightCount] as Reading
-      this.#inFlightCount++
-      const dup = reading.sentCount > 0
-      if (dup) this.resent.add(reading.n)
-      else reading.packetId = this.#nextPacketId()
-      reading.sentCount++
-      const { packetId: messageId, payload } = reading
-      this.#send({ cmd: 'publish', topic, payload, qos: 1, dup, retain: false, messageId })
-    }
-  }
-
-  /** In turn: long before an identifier comes again, its reading was acknowledged. */
-  #nextPacketId(): number {
-    this.#lastPacketId = (this.#lastPacketId % 0xffff) + 1
-    return this.#lastPacketId
-  }
-
-  #keepAlive(): void {
-    this.#keepAliveTimer = this.#clock.after(keepAliveSeconds * 500, () => {
-      this.#send({ cmd: 'pingreq' })
-      this.#awaitAnswer()
-      this.#keepAlive()
-    })
-  }
-
-  #awaitAnswer(): void {
-    this.#answerTimer?.cancel()
-    this.#answerTimer = this.#clock.after(answerMs, () => this.link.reset())
-  }
-
-  #send(packet: Packet): void {
-    this.link.send(generate(packet))
+  #onCommand(payload: Buffer): void {
+    this.commandCount++
+    this.head.say(`device/${this.#options.id}/answer`, obey(this, payload))
   }
 }

@@ -4,17 +4,9 @@
  * Faults come from a seed, so that a run can be repeated.
  */
 import type { DeviceClock, DeviceTimer } from './clock.ts'
-import type { SeededRandom } from './seeded-random.ts'
+import { LineDamage, type LineFaults } from './line/faults.ts'
 
-export interface LineFaults {
-  readonly random: SeededRandom
-  /** Probability that a bit arrives inverted. */
-  readonly bitErrorRate?: number
-  /** Probabilities per byte: it is lost, it comes twice, one to eight random bytes come before it. */
-  readonly dropRate?: number
-  readonly duplicateRate?: number
-  readonly garbageRate?: number
-}
+export type { LineFaults } from './line/faults.ts'
 
 const bitsPerByte = 10
 
@@ -24,8 +16,6 @@ const portionMs = 1
 export class PacedLine {
   /** false: the line is cut; what goes in is lost. */
   isConnected = true
-  /** May be changed while the line is in use; undefined = a perfect line. */
-  faults: LineFaults | undefined
   readonly #bytesPerMs: number
   readonly #clock: DeviceClock
   readonly #deliver: (chunk: Buffer) => void
@@ -34,12 +24,26 @@ export class PacedLine {
   /** When the byte at the head of the queue began, in the rhythm of the line. */
   #headAtMs = 0
   #timer: DeviceTimer | undefined
+  #damage: LineDamage | undefined
+  /** By faults that are over. */
+  #damagedByteCount = 0
 
   constructor(baudRate: number, clock: DeviceClock, deliver: (chunk: Buffer) => void, faults?: LineFaults) {
     this.#bytesPerMs = baudRate / bitsPerByte / 1000
     this.#clock = clock
     this.#deliver = deliver
     this.faults = faults
+  }
+
+  /** May be changed while the line is in use; undefined = a perfect line. */
+  set faults(faults: LineFaults | undefined) {
+    this.#damagedByteCount = this.damagedByteCount
+    this.#damage = faults === undefined ? undefined : new LineDamage(faults)
+  }
+
+  /** Bytes that did not arrive as they were sent, for whatever reason. */
+  get damagedByteCount(): number {
+    return this.#damagedByteCount + (this.#damage?.damagedByteCount ?? 0)
   }
 
   /** Bytes that have not come out. */
@@ -78,7 +82,7 @@ export class PacedLine {
     const chunk = this.#take(Math.max(portionBytes, elapsedBytes))
     this.#headAtMs += chunk.length / this.#bytesPerMs
     this.#wake()
-    const received = this.faults === undefined ? chunk : damage(chunk, this.faults)
+    const received = this.#damage?.apply(chunk) ?? chunk
     if (this.isConnected && received.length > 0) this.#deliver(received)
   }
 
@@ -94,18 +98,4 @@ export class PacedLine {
     this.#byteCount -= chunk.length
     return chunk
   }
-}
-
-function damage(chunk: Buffer, faults: LineFaults): Buffer {
-  const { random, bitErrorRate = 0, dropRate = 0, duplicateRate = 0, garbageRate = 0 } = faults
-  const byteErrorRate = 1 - (1 - bitErrorRate) ** 8
-  const received: number[] = []
-  for (const sent of chunk) {
-    if (random.next() < garbageRate) received.push(...random.bytes(1 + random.below(8)))
-    if (random.next() < dropRate) continue
-    const byte = random.next() < byteErrorRate ? sent ^ (1 << random.below(8)) : sent
-    received.push(byte)
-    if (random.next() < duplicateRate) received.push(byte)
-  }
-  return Buffer.from(received)
 }

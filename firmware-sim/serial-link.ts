@@ -1,5 +1,5 @@
 /**
- * The device end of the serial link, as small firmware would have it: frames of at most 128 bytes, three of them under
+ * The device end of the serial link, as small firmware would have it: short frames, three of them under
  * way, a fixed acknowledgement timer that doubles, no measuring. It shares no line with the gateway's end.
  *
  * After power-on it sends RST until the gateway answers; a RST of the gateway during the conversation means that the
@@ -39,15 +39,18 @@ export interface DeviceLinkExtras {
   readonly wantsTime?: boolean
   /** Other rates of the UART, at most four. */
   readonly baudRates?: readonly number[]
+  /** The longest frame that the board has room for. */
+  readonly frameBytes?: number | undefined
+  /** Bytes that may come before any of them is read: the credit of the gateway. */
+  readonly receiveBytes?: number | undefined
+  readonly firmware?: () => string
 }
 
 /** By the number that RST carries. */
 export const RESET_REASONS = ['unknown', 'power-on', 'brown-out', 'watchdog', 'pin', 'software'] as const
 export type ResetReason = (typeof RESET_REASONS)[number]
 
-const frameBytesMax = 128
-const receiveBytesMax = 2 * frameBytesMax
-const creditBytes = 512
+const frameBytesDefault = 128
 const windowFrames = 3
 
 const ackDelayMs = 20
@@ -91,6 +94,9 @@ export class DeviceLink {
   readonly #owner: DeviceLinkOwner
   readonly #clock: DeviceClock
   readonly #random: SeededRandom
+  readonly #frameBytesMax: number
+  readonly #creditBytes: number
+  readonly #firmware: () => string
   #isOn = false
   #isUp = false
   #bootId = 0
@@ -132,6 +138,9 @@ export class DeviceLink {
     this.#owner = owner
     this.#clock = clock
     this.#random = random
+    this.#frameBytesMax = extras.frameBytes ?? frameBytesDefault
+    this.#creditBytes = extras.receiveBytes ?? 4 * this.#frameBytesMax
+    this.#firmware = extras.firmware ?? (() => 'firmware-sim')
   }
 
   get isUp(): boolean {
@@ -186,7 +195,7 @@ export class DeviceLink {
 
   /** A line for people, outside of the stream. */
   log(text: string): void {
-    this.#write(Type.log, 0, this.#nextSeq, Buffer.from(text).subarray(0, frameBytesMax - headerAndCrcBytes))
+    this.#write(Type.log, 0, this.#nextSeq, Buffer.from(text).subarray(0, this.#frameBytesMax - headerAndCrcBytes))
   }
 
   /** Bytes from the UART. */
@@ -195,7 +204,7 @@ export class DeviceLink {
     while (this.#isOn) {
       const end = rest.indexOf(0)
       const part = end < 0 ? rest : rest.subarray(0, end)
-      this.#isOverlong ||= this.#received.length + part.length > receiveBytesMax
+      this.#isOverlong ||= this.#received.length + part.length > 2 * this.#frameBytesMax
       this.#received = this.#isOverlong ? nothing : Buffer.concat([this.#received, part])
       if (end < 0) return
       this.#onDelimiter()
@@ -314,7 +323,7 @@ export class DeviceLink {
 
   #reject(): void {
     const nowMs = this.#clock.nowMs()
-    if (nowMs - this.#nakAtMs < this.#lineMs(windowFrames * frameBytesMax)) return
+    if (nowMs - this.#nakAtMs < this.#lineMs(windowFrames * this.#frameBytesMax)) return
     this.#nakAtMs = nowMs
     this.#write(Type.nak, 0, this.#nextSeq, nothing)
   }
@@ -345,7 +354,7 @@ export class DeviceLink {
     this.#resendTimer?.cancel()
     this.#resendTimer = undefined
     if (this.#flight.length === 0) return
-    const waitMs = Math.max(100, 4 * this.#lineMs(frameBytesMax) + 20) * 2 ** this.#timeoutCount
+    const waitMs = Math.max(100, 4 * this.#lineMs(this.#frameBytesMax) + 20) * 2 ** this.#timeoutCount
     this.#resendTimer = this.#clock.after(Math.min(2400, waitMs), () => this.#onTimeout())
   }
 
@@ -371,7 +380,7 @@ export class DeviceLink {
   }
 
   #goUp(gateway: Buffer): void {
-    const mtuBytes = Math.min(frameBytesMax, numberField(gateway, Field.mtu) ?? 48)
+    const mtuBytes = Math.min(this.#frameBytesMax, numberField(gateway, Field.mtu) ?? 48)
     this.#payloadMax = mtuBytes - headerAndCrcBytes
     this.#peerCreditBytes = numberField(gateway, Field.credit) ?? 64
     this.#peerWindowFrames = Math.min(windowFrames, numberField(gateway, Field.window) ?? 1)
@@ -448,11 +457,11 @@ export class DeviceLink {
       [Field.bootId, littleEndian(this.#bootId, 4)],
       [Field.conversation, littleEndian(this.#conversation, 4)],
       [Field.reason, littleEndian(RESET_REASONS.indexOf(this.#reason), 1)],
-      [Field.mtu, littleEndian(frameBytesMax, 2)],
-      [Field.credit, littleEndian(creditBytes, 2)],
+      [Field.mtu, littleEndian(this.#frameBytesMax, 2)],
+      [Field.credit, littleEndian(this.#creditBytes, 2)],
       [Field.window, littleEndian(windowFrames, 1)],
       [Field.id, Buffer.from(this.#id).subarray(0, 24)],
-      [Field.name, Buffer.from('firmware-sim')],
+      [Field.name, Buffer.from(this.#firmware()).subarray(0, 24)],
       ...(wantsTime ? [[Field.wants, Buffer.from([1])] as const] : []),
       ...(baudRates.length > 0
         ? [[Field.baudRates, Buffer.concat(baudRates.map((rate) => littleEndian(rate, 4)))] as const]

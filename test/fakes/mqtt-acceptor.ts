@@ -76,8 +76,8 @@ export class MqttConnection implements LinkOwner {
     this.#isInCall = false
   }
 
-  send(packet: Packet): void {
-    this.call((link) => link.send([generate(packet)]))
+  send(packet: Packet, protocolVersion = 4): void {
+    this.call((link) => link.send([generate(packet, { protocolVersion })]))
   }
 
   #onPacket(packet: Packet): void {

@@ -1,0 +1,60 @@
+/** The protocol heads by name. */
+import type { DeviceClock } from '../clock.ts'
+import type { SeededRandom } from '../seeded-random.ts'
+import { DeviceLink } from '../serial-link.ts'
+import type { Head, HeadOwner, Stream, StreamOwner } from './head.ts'
+import { MqttHead } from './mqtt-head.ts'
+import { RawStream } from './raw-stream.ts'
+import { TcpStream } from './tcp-stream.ts'
+
+/**
+ * `link`: MQTT in the serial link · `raw`: MQTT bytes on the wire · `tcp`: MQTT straight to a broker
+ */
+export const HEADS = ['link', 'raw', 'tcp'] as const
+export type HeadName = (typeof HEADS)[number]
+
+export interface HeadOptions {
+  /** MQTT client identifier and device id. */
+  readonly id: string
+  readonly baudRate: number
+  readonly head?: HeadName | undefined
+  readonly mqttVersion?: 4 | 5 | undefined
+  readonly inFlightMax?: number | undefined
+  /** Longest frame of the link, which is what the firmware has memory for. */
+  readonly frameBytes?: number | undefined
+  /** Bytes of the receive ring of the UART, which is what the gateway may send ahead. */
+  readonly receiveRingBytes?: number | undefined
+  /** What the gateway is told that it may send ahead, where that is not the truth. */
+  readonly claimedBytes?: number | undefined
+  /** Of the broker that a `tcp` device talks to. */
+  readonly broker?: { readonly host: string; readonly port: number } | undefined
+}
+
+export interface HeadParts {
+  readonly clock: DeviceClock
+  readonly random: SeededRandom
+  readonly firmware: () => string
+  readonly write: (bytes: Buffer) => void
+}
+
+export function makeHead(options: HeadOptions, parts: HeadParts, owner: HeadOwner): Head {
+  const { id: clientId, mqttVersion: version, inFlightMax } = options
+  const mqtt = (makeStream: (owner: StreamOwner) => Stream) =>
+    new MqttHead({ clientId, version, inFlightMax }, makeStream, parts.clock, owner)
+  switch (options.head ?? 'link') {
+    case 'link':
+      return mqtt((streamOwner) => makeLink(options, parts, streamOwner))
+    case 'raw':
+      return mqtt((streamOwner) => new RawStream(parts.write, parts.clock, streamOwner))
+    case 'tcp': {
+      const { broker = { host: '127.0.0.1', port: 1883 } } = options
+      return mqtt((streamOwner) => new TcpStream(broker, parts.clock, streamOwner))
+    }
+  }
+}
+
+function makeLink(options: HeadOptions, parts: HeadParts, owner: StreamOwner): DeviceLink {
+  const { id, baudRate, frameBytes, receiveRingBytes, claimedBytes: receiveBytes = receiveRingBytes } = options
+  const { clock, random, write, firmware } = parts
+  return new DeviceLink(id, baudRate, { ...owner, write }, clock, random, { frameBytes, receiveBytes, firmware })
+}
