@@ -75,6 +75,8 @@ export class SimulatedDevice implements CommandedBoard {
   connectCount = 0
   refuseCount = 0
   commandCount = 0
+  /** Readings that may be missing because of what was babbled between them. */
+  excusedCount = 0
   ratePerSecond: number
   readonly flash: Flash
   readonly loop: MainLoop
@@ -89,6 +91,7 @@ export class SimulatedDevice implements CommandedBoard {
   /** Runs without the main loop: sleep and restart. */
   #powerTimer: DeviceTimer | undefined
   #nextSampleAtMs = 0
+  #readingCount: number
 
   constructor(
     options: DeviceOptions,
@@ -103,6 +106,7 @@ export class SimulatedDevice implements CommandedBoard {
     this.#clock = options.driftPpm ? new DriftingClock(clock, options.driftPpm) : clock
     this.#bornAtMs = this.#clock.nowMs()
     this.ratePerSecond = options.ratePerSecond
+    this.#readingCount = options.readingCount
     this.flash = new Flash(options.firmware ?? 'firmware-sim')
     this.loop = new MainLoop(options, this.#clock, {
       onBytes: (bytes) => this.head.receive(bytes),
@@ -141,7 +145,7 @@ export class SimulatedDevice implements CommandedBoard {
 
   /** Every reading was taken, and none waits any more. */
   get isDone(): boolean {
-    return this.producedCount >= this.#options.readingCount && this.waitingCount === 0
+    return this.producedCount >= this.#readingCount && this.waitingCount === 0
   }
 
   /** Only of a device whose head is `link`. */
@@ -186,7 +190,14 @@ export class SimulatedDevice implements CommandedBoard {
 
   /** Bytes that no protocol knows. */
   babble(bytes: Buffer): void {
-    if (this.#isOn) this.#uart.write(bytes)
+    if (!this.#isOn) return
+    this.#uart.write(bytes)
+    if (!this.head.isAcknowledged) this.excusedCount++
+  }
+
+  /** Takes no more readings; the ones it has are still sent. */
+  finish(): void {
+    this.#readingCount = this.producedCount
   }
 
   /** Starts anew, after what is being said has left. */
@@ -230,7 +241,7 @@ export class SimulatedDevice implements CommandedBoard {
 
   #sample(): void {
     this.#onProgress()
-    if (!Number.isFinite(this.ratePerSecond) || this.producedCount >= this.#options.readingCount) return
+    if (!Number.isFinite(this.ratePerSecond) || this.producedCount >= this.#readingCount) return
     const waitMs = Math.max(0, this.#nextSampleAtMs - this.#clock.nowMs())
     this.#sampleTimer = this.loop.after(waitMs, () => this.#sample())
   }
@@ -241,9 +252,9 @@ export class SimulatedDevice implements CommandedBoard {
   }
 
   #takeDue(): void {
-    const { inFlightMax = inFlightDefault, readingCount } = this.#options
+    const { inFlightMax = inFlightDefault } = this.#options
     const waitingMax = Number.isFinite(this.ratePerSecond) ? queueMax : 2 * inFlightMax
-    while (this.producedCount < readingCount && this.waitingCount < waitingMax) {
+    while (this.producedCount < this.#readingCount && this.waitingCount < waitingMax) {
       if (this.#nextSampleAtMs > this.#clock.nowMs()) return
       this.#take()
       this.#nextSampleAtMs += 1000 / this.ratePerSecond

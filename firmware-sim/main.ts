@@ -1,12 +1,14 @@
 /**
- * One simulated sensor on a tty, as a command. Prints what it does once a second and ends 0 when every reading was
+ * The commands of the simulator: `run` and `config` for scenarios, else one simulated sensor on a tty. Prints what it does once a second and ends 0 when every reading was
  * acknowledged, 1 when it was interrupted before, 2 when it was called wrongly.
  */
 import { parseArgs } from 'node:util'
+import { runCommand } from './command/run-command.ts'
 import { SeededRandom } from './seeded-random.ts'
 import { WiredDevice } from './wired-device.ts'
 
-const usage = `Usage: node --import=tsx firmware-sim/main.ts --path PATH [options]
+const usage = `Usage: npm run sim -- run SCENARIO [options]       scenarios: see run --help
+       npm run sim -- --path PATH [options]        one device
 
 A simulated sensor on a serial port: publishes numbered readings with QoS 1 through the serial link.
 
@@ -36,9 +38,11 @@ const options = {
 
 type Arguments = ReturnType<typeof parseArgs<{ options: typeof options }>>['values']
 
-main()
+const [verb, ...rest] = process.argv.slice(2)
+if (verb === 'run' || verb === 'config') process.exitCode = await runCommand(verb, rest)
+else oneDevice()
 
-function main(): void {
+function oneDevice(): void {
   const given = readArguments()
   if (given.help) {
     process.stdout.write(usage)

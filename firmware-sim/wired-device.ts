@@ -1,8 +1,8 @@
 /** A simulated device on the device end of a real tty, with both directions paced at the baud rate. */
 import { SystemClock } from './clock.ts'
-import { type DeviceOptions, type DeviceWatcher, SimulatedDevice } from './device.ts'
-import { type LineFaults, PacedLine } from './paced-line.ts'
-import { SeededRandom } from './seeded-random.ts'
+import type { DeviceOptions, DeviceWatcher } from './device.ts'
+import { Cable } from './fleet/cable.ts'
+import type { LineFaults } from './line/faults.ts'
 import { DeviceTty } from './tty.ts'
 
 export interface Wiring {
@@ -14,30 +14,21 @@ export interface Wiring {
   readonly faults?: LineFaults | undefined
 }
 
-export class WiredDevice {
-  readonly device: SimulatedDevice
-  /** Towards the gateway, and from it. */
-  readonly transmit: PacedLine
-  readonly receive: PacedLine
+export class WiredDevice extends Cable {
   readonly tty: DeviceTty
 
   constructor(options: DeviceOptions, wiring: Wiring, watcher: DeviceWatcher = {}) {
-    const clock = new SystemClock()
-    const { baudRate } = options
-    this.transmit = new PacedLine(baudRate, clock, (chunk) => this.tty.write(chunk), wiring.faults)
-    this.receive = new PacedLine(baudRate, clock, (chunk) => this.device.receive(chunk), wiring.faults)
-    this.device = new SimulatedDevice(options, this.transmit, clock, new SeededRandom(wiring.seed), watcher)
-    this.tty = new DeviceTty(wiring.path, baudRate, (chunk) => this.receive.write(Buffer.from(chunk)))
+    super(options, { clock: new SystemClock(), seed: wiring.seed, write: (chunk) => this.tty.write(chunk), watcher })
+    for (const line of [this.transmit, this.receive]) line.faults = wiring.faults
+    this.tty = new DeviceTty(wiring.path, options.baudRate, (chunk) => this.fromGateway(Buffer.from(chunk)))
   }
 
   start(): void {
     this.device.start()
   }
 
-  close(): void {
-    this.device.stop()
-    this.transmit.clear()
-    this.receive.clear()
+  override close(): void {
+    super.close()
     this.tty.close()
   }
 }

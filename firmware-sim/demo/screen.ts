@@ -1,5 +1,6 @@
 /** What the demo shows: events as they happen, one line of progress that is rewritten in place, a table at the end. */
-import { isGood, type Verdict } from './account.ts'
+import { type Column, tableOf } from '../command/table.ts'
+import { isGood, type Verdict } from '../oracle/account.ts'
 
 const isTerminal = process.stdout.isTTY === true
 /** Where lines cannot be rewritten, progress comes this often. */
@@ -43,7 +44,7 @@ export class Screen {
   }
 }
 
-const columns: readonly (readonly [title: string, cell: (verdict: Verdict) => string])[] = [
+const columns: readonly Column<Verdict>[] = [
   ['device', ({ id }) => id],
   ['produced', ({ produced }) => String(produced)],
   ['acknowledged', ({ acknowledged }) => String(acknowledged)],
@@ -58,9 +59,5 @@ const columns: readonly (readonly [title: string, cell: (verdict: Verdict) => st
 
 /** One row for each device, columns aligned. */
 export function table(verdicts: readonly Verdict[]): string {
-  const rows = [columns.map(([title]) => title), ...verdicts.map((verdict) => columns.map(([, cell]) => cell(verdict)))]
-  const widths = columns.map((_, index) => Math.max(...rows.map((row) => row[index]?.length ?? 0)))
-  const align = (cell: string, index: number) =>
-    index === 0 ? cell.padEnd(widths[index] ?? 0) : cell.padStart(widths[index] ?? 0)
-  return rows.map((row) => row.map(align).join('  ').trimEnd()).join('\n')
+  return tableOf(columns, verdicts).join('\n')
 }

@@ -1,9 +1,9 @@
 /** The five devices of the demo behind one face: serial ones with firmware of ours, TCP ones with MQTT.js. */
 import { join } from 'node:path'
 import mqtt, { type MqttClient } from 'mqtt'
+import { Account } from '../oracle/account.ts'
 import { PtyPair } from '../pty.ts'
 import { WiredDevice } from '../wired-device.ts'
-import { Account } from './account.ts'
 
 export interface Sensor {
   readonly account: Account

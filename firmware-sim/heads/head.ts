@@ -8,6 +8,8 @@ import type { ResetReason } from '../serial-link.ts'
 export interface Head {
   /** Somebody at the other end takes readings. */
   readonly isReady: boolean
+  /** Readings are acknowledged; otherwise done means that they have left. */
+  readonly isAcknowledged: boolean
   powerOn(reason: ResetReason): void
   powerOff(): void
   /** Bytes from the UART. */

@@ -25,6 +25,7 @@ const sessionExpirySeconds = 3600
 const topicAlias = 1
 
 export class MqttHead implements Head {
+  readonly isAcknowledged = true
   readonly stream: Stream
   readonly #options: MqttOptions
   readonly #owner: HeadOwner

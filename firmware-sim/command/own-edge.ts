@@ -1,0 +1,57 @@
+/** The edge broker that a run starts for itself when it is given no other: the built command, its files in one folder. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { BrokerProcess } from '../demo/broker-process.ts'
+import type { ScenarioRun } from '../fleet/scenario-run.ts'
+
+export class OwnEdge {
+  readonly url: string
+  readonly logPath: string
+  readonly #broker: BrokerProcess
+
+  constructor(folder: string, port: number, serials: string) {
+    const config = join(folder, 'edge.toml')
+    this.url = `mqtt://127.0.0.1:${port}`
+    this.logPath = join(folder, 'edge.log')
+    const head = `name = "sim"\ndata_dir = "${folder}/data"\n\n[[listener]]\ntype = "tcp"\nbind = "127.0.0.1:${port}"\n`
+    writeFileSync(config, `${head}${serials}`)
+    this.#broker = new BrokerProcess('edge', config, this.logPath, port)
+  }
+
+  get pid(): number {
+    return this.#broker.pid
+  }
+
+  residentMegabytes(): number {
+    return this.#broker.residentMegabytes()
+  }
+
+  async start(): Promise<void> {
+    await this.#broker.start()
+  }
+
+  async kill(): Promise<void> {
+    await this.#broker.kill()
+  }
+
+  async stop(): Promise<void> {
+    await this.#broker.stop()
+  }
+}
+
+/** The `[[serial]]` blocks with which a gateway reaches the devices of a run. */
+export function serialBlocks(run: ScenarioRun): string {
+  return run.fleets
+    .flatMap(({ group, members }) =>
+      members.map(({ id, station }) => {
+        if (station.address === undefined) return ''
+        const rate = group.baud_rate === 115_200 ? '' : `baud_rate = ${group.baud_rate}\n`
+        return `\n[[serial]]\nname = "${id}"\npath = "${station.address}"\n${rate}${protocolLine(group.head)}`
+      }),
+    )
+    .join('')
+}
+
+function protocolLine(head: string): string {
+  return head === 'link' ? '' : `protocol = "${head}"\n`
+}

@@ -1,0 +1,184 @@
+/**
+ * One run of a scenario: plugs the devices in, subscribes at the broker, does what the scenario says when it says it,
+ * waits until everything that was acknowledged has arrived, and draws the verdict.
+ *
+ *   built ──open()──> running ──duration──> draining ──all arrived, or too late──> over
+ */
+import { setTimeout as wait } from 'node:timers/promises'
+import type { Account } from '../oracle/account.ts'
+import { Collector } from '../oracle/collector.ts'
+import type { Phase, Scenario } from '../scenario/schema.ts'
+import { SeededRandom } from '../seeded-random.ts'
+import { GroupFleet, type MakeStation, type Member } from './group-fleet.ts'
+import { describeFault, inflict, type Relief, type StationFault } from './inflict.ts'
+
+export interface RunOwner {
+  /** Something happened that people want to read. */
+  onEvent(text: string): void
+  /** The broker dies; resolves once it is dead. Undefined = it is not ours. */
+  killBroker: (() => Promise<void>) | undefined
+  /** Resolves once it answers again. */
+  startBroker(): Promise<void>
+}
+
+/** What comes a second time comes a little later. */
+const graceMs = 500
+const lookEveryMs = 100
+
+export class ScenarioRun {
+  readonly scenario: Scenario
+  readonly fleets: readonly GroupFleet[]
+  at: 'built' | 'running' | 'draining' | 'over' = 'built'
+  /** How long it took after the last reading until the last one arrived; undefined while or when it did not. */
+  drainedMs: number | undefined
+  readonly #owner: RunOwner
+  readonly #random: SeededRandom
+  #collector: Collector | undefined
+  #startedAtMs = 0
+  #isStopped = false
+  readonly #reliefs = new Set<() => Promise<void>>()
+
+  constructor(scenario: Scenario, make: MakeStation, owner: RunOwner) {
+    this.scenario = scenario
+    this.#owner = owner
+    this.#random = new SeededRandom(scenario.seed)
+    this.fleets = scenario.group.map((group) => new GroupFleet(group, scenario.seed, make))
+  }
+
+  get members(): readonly Member[] {
+    return this.fleets.flatMap(({ members }) => members)
+  }
+
+  get collector(): Collector | undefined {
+    return this.#collector
+  }
+
+  /** Milliseconds since the devices started; 0 before. */
+  get elapsedMs(): number {
+    return this.#startedAtMs === 0 ? 0 : performance.now() - this.#startedAtMs
+  }
+
+  get accounts(): readonly Account[] {
+    return this.members.map(({ account }) => account)
+  }
+
+  /** Plugs everything in. */
+  async plugIn(): Promise<void> {
+    for (const { station } of this.members) await station.plugIn()
+  }
+
+  /** @param url of the broker that the messages come to. Resolves at the end, or when it was stopped. */
+  async play(url: string): Promise<void> {
+    this.#collector = await Collector.subscribe(url, this.scenario.filter, this.accounts)
+    const { duration_ms, phase, fault } = this.scenario
+    this.at = 'running'
+    this.#startedAtMs = performance.now()
+    const events = [
+      this.#startDevices(),
+      ...phase.map((one) => this.#playPhase(one)),
+      ...fault.map((one) => (one.kind === 'kill-broker' ? this.#kill(one) : this.#playFault(one))),
+    ]
+    await this.#until(duration_ms)
+    for (const { station } of this.members) station.device.finish()
+    this.at = 'draining'
+    await Promise.all(events)
+    for (const relieve of this.#reliefs) await relieve()
+    await this.#drain()
+    this.at = 'over'
+  }
+
+  /** Ends it early. */
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  update(): void {
+    for (const fleet of this.fleets) fleet.update()
+  }
+
+  async close(): Promise<void> {
+    this.stop()
+    await Promise.all(this.members.map(({ station }) => station.close()))
+    await this.#collector?.close()
+  }
+
+  async #startDevices(): Promise<void> {
+    const { start_within_ms } = this.scenario
+    const starts = this.members.map(({ station }) => ({ atMs: this.#random.next() * start_within_ms, station }))
+    starts.sort((a, b) => a.atMs - b.atMs)
+    for (const { atMs, station } of starts) {
+      if (atMs > this.elapsedMs) await this.#until(atMs)
+      station.device.start()
+    }
+  }
+
+  async #playPhase({ at_ms, group, rate_per_second }: Phase): Promise<void> {
+    await this.#until(at_ms)
+    if (this.#isStopped) return
+    this.#owner.onEvent(`${group ?? 'all groups'}: ${rate_per_second} readings a second from now on`)
+    for (const { station } of this.#chosen(group)) station.device.ratePerSecond = rate_per_second
+  }
+
+  async #playFault(fault: StationFault): Promise<void> {
+    await this.#until(fault.at_ms)
+    if (this.#isStopped) return
+    this.#owner.onEvent(describeFault(fault))
+    const hit = this.#chosen(fault.group).slice(0, fault.devices)
+    const reliefs = await Promise.all(hit.map(({ station }) => inflict(fault, station)))
+    const relieve = once(async () => {
+      await Promise.all(reliefs.map((relief: Relief) => relief?.()))
+    })
+    // A fault without an end lasts until the last reading was taken.
+    this.#reliefs.add(relieve)
+    if (fault.for_ms === undefined) return
+    await this.#until(fault.at_ms + fault.for_ms)
+    await relieve()
+    this.#owner.onEvent(`${fault.kind}: over`)
+  }
+
+  async #kill({ at_ms, for_ms }: { at_ms: number; for_ms: number }): Promise<void> {
+    await this.#until(at_ms)
+    const { killBroker } = this.#owner
+    if (this.#isStopped || killBroker === undefined) return
+    await killBroker()
+    this.#owner.onEvent(`broker: SIGKILL, starts again in ${for_ms / 1000} s`)
+    await wait(for_ms)
+    await this.#owner.startBroker()
+    this.#owner.onEvent('broker: runs again')
+  }
+
+  #chosen(group: string | undefined): readonly Member[] {
+    return this.fleets
+      .filter((fleet) => group === undefined || fleet.group.name === group)
+      .flatMap((one) => one.members)
+  }
+
+  async #drain(): Promise<void> {
+    const startedAtMs = performance.now()
+    const drainMs = this.scenario.expect.drained_within_ms
+    while (!this.#isStopped) {
+      this.update()
+      const isDone = this.members.every(({ station, account }) => station.device.isDone && account.isSettled)
+      const waitedMs = performance.now() - startedAtMs
+      if (isDone) this.drainedMs = waitedMs
+      if (isDone || waitedMs >= drainMs) break
+      await wait(lookEveryMs)
+    }
+    await wait(graceMs)
+    this.update()
+  }
+
+  async #until(elapsedMs: number): Promise<void> {
+    while (!this.#isStopped && this.elapsedMs < elapsedMs) {
+      await wait(Math.min(lookEveryMs, Math.max(1, elapsedMs - this.elapsedMs)))
+    }
+  }
+}
+
+function once(act: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined
+  return () => {
+    done ??= act()
+    return done
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * The other end of a run: a subscriber at the broker that enters every message of a simulated device into its account.
+ * It has a session of its own, so that it misses nothing while the broker is away.
+ */
+import { randomUUID } from 'node:crypto'
+import mqtt, { type MqttClient } from 'mqtt'
+import type { Account } from './account.ts'
+import { Delays } from './delays.ts'
+import { decodeMessage } from './message.ts'
+
+const sessionExpirySeconds = 600
+const reconnectMs = 250
+
+export class Collector {
+  readonly delays = new Delays()
+  /** Messages that no device of this run sent. */
+  strangerCount = 0
+  arrivedCount = 0
+  readonly #accounts = new Map<string, Account>()
+  readonly #client: MqttClient
+
+  private constructor(client: MqttClient, accounts: readonly Account[]) {
+    this.#client = client
+    for (const account of accounts) this.#accounts.set(account.id, account)
+    client.on('message', (_topic, payload) => this.#enter(payload))
+  }
+
+  /** Resolves once it is subscribed to `filter` with QoS 1. */
+  static async subscribe(url: string, filter: string, accounts: readonly Account[]): Promise<Collector> {
+    const client = await mqtt.connectAsync(url, {
+      clientId: `collector-${randomUUID()}`,
+      protocolVersion: 5,
+      clean: false,
+      reconnectPeriod: reconnectMs,
+      properties: { sessionExpiryInterval: sessionExpirySeconds, receiveMaximum: 1000 },
+    })
+    client.on('error', () => {
+      // It comes back by itself; what is missing then is in the accounts.
+    })
+    const collector = new Collector(client, accounts)
+    await client.subscribeAsync(filter, { qos: 1 })
+    return collector
+  }
+
+  /** Leaves without a trace: the session ends too. */
+  async close(): Promise<void> {
+    if (this.#client.connected) await this.#client.endAsync(false, { properties: { sessionExpiryInterval: 0 } })
+    else await this.#client.endAsync(true)
+  }
+
+  #enter(payload: Buffer): void {
+    const message = decodeMessage(payload)
+    const account = this.#accounts.get(message?.device ?? '')
+    if (message === undefined || account === undefined) {
+      this.strangerCount++
+      return
+    }
+    if (!message.isWhole) {
+      account.corruptedCount++
+      return
+    }
+    const delayMs = Math.max(0, Date.now() - message.t)
+    this.arrivedCount++
+    this.delays.add(delayMs)
+    account.arrive(message.n, delayMs)
+  }
+}
