@@ -8,9 +8,10 @@
 import type { Failure } from '../lib/errors.ts'
 import type { Qos, Version } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
+import type { Lane } from './lane.ts'
 import type { LedgerStore, LossRecord } from './ledger.ts'
 
-/** Position in a message log: 1, 2, 3 … never reused, dense in the log. */
+/** Position in a message log: 1, 2, 3 … in the order of appends, never reused. */
 export type Seq = number
 
 /** Number of a group commit. Rises by one with each. */
@@ -71,16 +72,21 @@ export interface StoreLoader {
 }
 
 /**
- * Messages in the order they were appended.
+ * Messages in the order they were appended, each in a lane.
  *
  * Promises:
- * - `append` answers the next seq; seqs are dense and rise across restarts.
+ * - `append` answers the next seq, whatever the lane; seqs are dense and rise across restarts.
  * - a message reads back with the topic, payload, QoS, retain flag, properties, expiry and publisher it was appended
  *   with.
+ * - a message reads back with its lane, and with the time of the group commit that it joined.
  * - `read` answers durable messages only, in rising order, beginning with the first at or after `from`.
+ * - `read` of a lane answers the messages of that lane only.
  * - `read` answers at least one message when one is durable at or after `from`, whatever the limits.
  * - `read` answers inside the call when the messages are in memory, later otherwise; exactly once either way.
- * - after `trim(upTo)` messages up to `upTo` may be gone, others never.
+ * - after `trim(upTo)` messages up to `upTo` are not read any more, others are.
+ * - after `trim(upTo, lane)` messages of that lane up to `upTo` are not read any more, others are.
+ * - count and bytes of each lane are those of its messages that were not trimmed.
+ * - `findExcess` answers the oldest messages of a lane that are over the bounds, some of them if they are many.
  */
 export interface MessageLog {
   /** Seq of the oldest message kept; `lastSeq + 1` when there is none. */
@@ -89,25 +95,53 @@ export interface MessageLog {
   readonly lastSeq: Seq
   /** Seq of the last message that is durable. */
   readonly durableSeq: Seq
-  /**
-   * Messages and bytes of topic, payload and properties (as on the wire) that are kept. For a moment after a trim
-   * `byteCount` may count more.
-   */
+  /** Messages and bytes of all lanes. */
   readonly messageCount: number
   readonly byteCount: number
+  /** By lane. */
+  readonly extents: readonly LaneExtent[]
   /**
    * The log shares `publish` from now on and makes it own its bytes; nobody changes it any more. DUP and packet id are
    * not kept; expiry is kept in whole milliseconds, rounded up.
+   * @param lane `Lane.event` unless given
    */
-  append(publish: Publish): Seq
+  append(publish: Publish, lane?: Lane): Seq
   read(from: Seq, limit: ReadLimit, answer: ReadAnswer): void
-  /** Takes effect when it suits the store: there is no group commit to wait for. */
-  trim(upTo: Seq): void
+  /**
+   * Takes effect when it suits the store: there is no group commit to wait for.
+   * @param lane every lane unless given
+   */
+  trim(upTo: Seq, lane?: Lane): void
+  /** Looks at durable messages, the oldest first. Trims nothing. Exactly one answer, inside the call or later. */
+  findExcess(lane: Lane, bounds: LaneBounds, answer: (excess: Excess | undefined, failure?: Failure) => void): void
+}
+
+/** What one lane of the log holds, as it is at the moment. For a short time after a trim it may say more. */
+export interface LaneExtent {
+  readonly messageCount: number
+  /** Of topic, payload and properties as on the wire. */
+  readonly byteCount: number
+}
+
+export interface LaneBounds {
+  readonly countMax: number
+  readonly bytesMax: number
+  /** Messages of group commits before are too old; `-Infinity` = none is. */
+  readonly notBeforeMs: number
+}
+
+export interface Excess {
+  readonly firstSeq: Seq
+  readonly lastSeq: Seq
+  /** Messages of the lane from `firstSeq` to `lastSeq`. */
+  readonly count: number
 }
 
 export interface ReadLimit {
   readonly countMax: number
   readonly bytesMax: number
+  /** Every lane unless given. */
+  readonly lane?: Lane | undefined
 }
 
 /** `failure` with no messages when the range cannot be read; the caller tries again later. */
@@ -117,6 +151,9 @@ export interface StoredMessage {
   readonly seq: Seq
   /** Shared: nobody changes it. */
   readonly publish: Publish
+  readonly lane: Lane
+  /** When its group commit was begun; `Infinity` when an older version wrote it, which did not keep that. */
+  readonly atMs: number
 }
 
 export interface SessionRecord {

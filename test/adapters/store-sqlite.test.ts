@@ -4,9 +4,11 @@ import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
+import { byteCountOf } from '../../src/adapters/store-memory/lane-queue.ts'
 import { Connection } from '../../src/adapters/store-sqlite/connection.ts'
 import { openSqliteStore, readTimeline } from '../../src/adapters/store-sqlite/open.ts'
 import type { SqliteStoreOptions } from '../../src/adapters/store-sqlite/store.ts'
+import { Lane } from '../../src/ports/lane.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { storeContract } from '../contract/store.ts'
 import { type BrokenDisk, everything, message, StoreRun, seqs, sessionRecord, turnEnd } from '../contract/store-run.ts'
@@ -117,17 +119,36 @@ t.test('one process at a time: the store of another one is refused until that en
 
 t.test('a file of an older version is brought forward', async (t) => {
   const path = newPath(t)
-  await (await openSqliteStore(options(path))).close()
-  const connection = await Connection.open(path, 'create')
-  await connection.execute('DROP TABLE outbound; DROP TABLE loss; PRAGMA user_version = 1')
-  await connection.close()
-  const run = await StoreRun.start(openSqliteStore(options(path)))
-  run.store.sessions.save(sessionRecord('a'))
-  run.store.sessions.saveOutbound('a', { packetId: 1, seq: 2, qos: 2, isReleased: false })
+  mkdirSync(dirname(path))
+  copyFileSync('test/fixtures/store-schema-2.db', path)
+  let run = await StoreRun.start(openSqliteStore(options(path)))
+  const { log } = run.store
+  t.strictSame([run.epoch, log.firstSeq, log.lastSeq, log.messageCount], ['0123456789abcdef', 11, 50, 40])
+  const read = await run.read(1)
+  t.strictSame(seqs(read), range(11, 50))
+  for (const { seq, publish, lane, atMs } of read) {
+    t.strictSame([publish.payload.toString(), lane, atMs], [`reading ${seq}`, Lane.event, Number.POSITIVE_INFINITY])
+  }
+  t.equal(
+    log.byteCount,
+    read.reduce((sum, { publish }) => sum + byteCountOf(publish), 0),
+  )
+  t.match(run.sessions.get('reader'), { cursor: 20, epoch: 3, outbound: [{ seq: 21 }, { seq: 22, qos: 2 }] })
+  t.strictSame(run.inbox, ['reader 9'])
+  t.equal(run.retained[0]?.topic, 'plant/state')
+  t.equal(run.marks.get('gateway-1/1')?.seq, 7)
+
+  t.equal(log.append(message('a')), 51)
+  t.equal(log.append(message('a'), Lane.control), 52)
+  log.trim(30)
   await run.store.close()
-  const next = await StoreRun.start(openSqliteStore(options(path)))
-  t.equal(next.sessions.get('a')?.outbound.length, 1)
-  await next.store.close()
+  run = await StoreRun.start(openSqliteStore(options(path)))
+  t.strictSame(seqs(await run.read(1)), range(31, 52))
+  t.strictSame(
+    run.store.log.extents.map(({ messageCount }) => messageCount),
+    [1, 21, 0, 0],
+  )
+  await run.store.close()
 })
 
 t.test('a store that cannot be opened says why', async (t) => {
@@ -202,7 +223,7 @@ t.test('a long log is trimmed in steps, each joined to a commit', async (t) => {
   await run.settle()
   const rowCount = async (): Promise<number> => {
     const connection = await Connection.open(path, 'read')
-    const [row] = await connection.rows<{ n: number }>('SELECT count(*) AS n FROM log')
+    const [row] = await connection.rows<{ n: number }>('SELECT count(*) AS n FROM log_1')
     await connection.close()
     return row?.n ?? -1
   }
@@ -247,7 +268,7 @@ t.test('seqs and sizes beyond 32 bits are kept', async (t) => {
   await (await openSqliteStore(options(path))).close()
   const connection = await Connection.open(path, 'create')
   await connection.execute(`INSERT INTO meta VALUES ('trimmed_to', ${far});
-    INSERT INTO log VALUES (${far + 1}, ${far}, 0, NULL, '', 't', NULL, x'00')`)
+    INSERT INTO log_1 VALUES (${far + 1}, ${far}, 0, NULL, '', 't', NULL, x'00', ${far}, 0)`)
   await connection.close()
   let run = await StoreRun.start(openSqliteStore(options(path)))
   for (let i = 2; i <= 5; i++) t.equal(run.store.log.append(message('t', i)), far + i)

@@ -93,8 +93,8 @@ export class StoreRun {
 
   read(from: number, limit: Partial<ReadLimit> = {}): Promise<readonly StoredMessage[]> {
     return new Promise((resolve, reject) => {
-      const { countMax, bytesMax } = { ...everything, ...limit }
-      this.store.log.read(from, { countMax, bytesMax }, (messages, failure) => {
+      const { countMax, bytesMax, lane } = { ...everything, ...limit }
+      this.store.log.read(from, { countMax, bytesMax, lane }, (messages, failure) => {
         if (failure === undefined) resolve(messages)
         else reject(failure)
       })

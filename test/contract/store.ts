@@ -4,7 +4,9 @@
  */
 import fc from 'fast-check'
 import type { Test } from 'tap'
+import { lanes } from '../../src/ports/lane.ts'
 import type { ReadLimit } from '../../src/ports/store.ts'
+import { laneContract } from './store-lanes.ts'
 import { recordContract } from './store-records.ts'
 import {
   anyMessage,
@@ -27,6 +29,7 @@ export function storeContract(t: Test, name: string, makeStore: MakeStore): void
   t.test(name, { timeout: 110_000 }, async (t) => {
     commitContract(t, makeStore)
     logContract(t, makeStore)
+    laneContract(t, makeStore)
     recordContract(t, makeStore)
   })
 }
@@ -185,13 +188,13 @@ function commitContract(t: Test, makeStore: MakeStore): void {
 }
 
 function logContract(t: Test, makeStore: MakeStore): void {
-  t.test('`append` answers the next seq; seqs are dense and rise across restarts', async (t) => {
+  t.test('`append` answers the next seq, whatever the lane; seqs are dense and rise across restarts', async (t) => {
     const harness = await makeStore(t)
     let next = 1
     for (const trim of [false, true, false]) {
       const run = await StoreRun.start(harness.open())
       t.equal(run.store.log.lastSeq, next - 1)
-      for (let i = 0; i < 3; i++) t.equal(run.store.log.append(message('a')), next++)
+      for (let i = 0; i < 3; i++) t.equal(run.store.log.append(message('a'), lanes[i]), next++)
       await run.settle()
       if (trim) {
         run.store.log.trim(next - 1)
@@ -286,7 +289,7 @@ function logContract(t: Test, makeStore: MakeStore): void {
     },
   )
 
-  t.test('after `trim(upTo)` messages up to `upTo` may be gone, others never', async (t) => {
+  t.test('after `trim(upTo)` messages up to `upTo` are not read any more, others are', async (t) => {
     const harness = await makeStore(t)
     let run = await StoreRun.start(harness.open())
     for (let i = 1; i <= 10; i++) run.store.log.append(message('t', i))

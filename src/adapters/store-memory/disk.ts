@@ -1,12 +1,16 @@
 /** What is durable in a MemoryStore. It outlives the store, so that a test can crash one and open the next over it. */
-import { NumberedQueue } from '../../lib/numbered-queue.ts'
+import { lanes } from '../../ports/lane.ts'
 import type { LossRecord } from '../../ports/ledger.ts'
-import type { Mark, OutboundRecord, Seq, SessionRecord, StoredMessage } from '../../ports/store.ts'
+import type { Mark, OutboundRecord, Seq, SessionRecord } from '../../ports/store.ts'
 import type { Publish } from '../../protocol/packets/publish.ts'
+import { LaneQueue } from './lane-queue.ts'
 
 export class MemoryDisk {
   epoch: string | undefined
-  readonly messages = new NumberedQueue<StoredMessage>(1)
+  /** Seq of the last message. */
+  lastSeq: Seq = 0
+  /** By lane. */
+  readonly lanes: readonly LaneQueue[] = lanes.map(() => new LaneQueue())
   readonly sessions = new Map<string, SessionRecord>()
   /** What was added to `outbound` of a session since it was saved, by seq and packet id. */
   readonly #outbound = new Map<string, Map<string, OutboundRecord>>()

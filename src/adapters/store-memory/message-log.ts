@@ -1,70 +1,139 @@
 /** The message log in memory: every message that was not trimmed, as it was appended. */
-import type { MessageLog, ReadAnswer, ReadLimit, Seq, StoredMessage } from '../../ports/store.ts'
+import { type Lane, lanes } from '../../ports/lane.ts'
+import type {
+  Excess,
+  LaneBounds,
+  LaneExtent,
+  MessageLog,
+  ReadAnswer,
+  ReadLimit,
+  Seq,
+  StoredMessage,
+} from '../../ports/store.ts'
 import type { Publish } from '../../protocol/packets/publish.ts'
-import { propertiesByteCount } from '../../protocol/property.ts'
-import { variableByteCount } from '../../protocol/variable-byte-integer.ts'
 import type { MemoryDisk } from './disk.ts'
+import { byteCountOf, type LaneQueue } from './lane-queue.ts'
+
+/** `findExcess` answers no more than this. */
+const excessCountMax = 4096
+
+/** What was appended and is not durable yet. */
+type Pending = { messageCount: number; byteCount: number }
 
 export class MemoryMessageLog implements MessageLog {
   lastSeq: Seq
-  byteCount = 0
+  readonly extents: readonly LaneExtent[]
   readonly #disk: MemoryDisk
+  readonly #nowMs: () => number
   readonly #join: (change: () => void) => void
+  readonly #pending: Pending[] = lanes.map(() => ({ messageCount: 0, byteCount: 0 }))
 
   /** @param join makes a change part of the open group commit */
-  constructor(disk: MemoryDisk, join: (change: () => void) => void) {
+  constructor(disk: MemoryDisk, nowMs: () => number, join: (change: () => void) => void) {
     this.#disk = disk
+    this.#nowMs = nowMs
     this.#join = join
-    this.lastSeq = this.durableSeq
-    for (let seq = this.firstSeq; seq <= this.lastSeq; seq++) this.byteCount += byteCountAt(disk, seq)
+    this.lastSeq = disk.lastSeq
+    this.extents = lanes.map((lane) => sumOf(this.#queue(lane), this.#pending[lane] as Pending))
   }
 
   get firstSeq(): Seq {
-    return this.#disk.messages.firstNumber
+    const first = Math.min(...this.#disk.lanes.map((queue) => queue.oldest?.seq ?? Number.POSITIVE_INFINITY))
+    return first === Number.POSITIVE_INFINITY ? this.durableSeq + 1 : first
   }
 
   get durableSeq(): Seq {
-    return this.#disk.messages.nextNumber - 1
+    return this.#disk.lastSeq
   }
 
   get messageCount(): number {
-    return this.lastSeq - this.firstSeq + 1
+    return this.extents.reduce((sum, extent) => sum + extent.messageCount, 0)
   }
 
-  append(publish: Publish): Seq {
+  get byteCount(): number {
+    return this.extents.reduce((sum, extent) => sum + extent.byteCount, 0)
+  }
+
+  append(publish: Publish, lane: Lane = 1): Seq {
     const seq = ++this.lastSeq
-    const message = { seq, publish: publish.own() }
-    this.byteCount += byteCountOf(message)
-    this.#join(() => this.#disk.messages.push(message))
+    const message = { seq, publish: publish.own(), lane, atMs: this.#nowMs() }
+    const byteCount = byteCountOf(publish)
+    const pending = this.#pending[lane] as Pending
+    pending.messageCount++
+    pending.byteCount += byteCount
+    this.#join(() => {
+      pending.messageCount--
+      pending.byteCount -= byteCount
+      this.#queue(lane).push(message)
+      this.#disk.lastSeq = seq
+    })
     return seq
   }
 
-  read(from: Seq, limit: ReadLimit, answer: ReadAnswer): void {
-    const first = Math.max(from, this.firstSeq)
-    const to = first + Math.max(1, limit.countMax) - 1
-    answer(this.#disk.messages.run(first, to, limit.bytesMax, byteCountOf), undefined)
+  read(from: Seq, { countMax, bytesMax, lane }: ReadLimit, answer: ReadAnswer): void {
+    const queues = lane === undefined ? this.#disk.lanes : [this.#queue(lane)]
+    const messages: StoredMessage[] = []
+    let bytes = 0
+    for (const message of inOrder(queues, from)) {
+      bytes += byteCountOf(message.publish)
+      if (messages.length > 0 && (bytes > bytesMax || messages.length >= countMax)) break
+      messages.push(message)
+    }
+    answer(messages, undefined)
   }
 
-  trim(upTo: Seq): void {
+  trim(upTo: Seq, lane?: Lane): void {
     this.#join(() => {
-      const { messages } = this.#disk
-      for (let seq = this.firstSeq; seq <= Math.min(upTo, this.durableSeq); seq++) {
-        this.byteCount -= byteCountAt(this.#disk, seq)
-      }
-      messages.dropUpTo(upTo)
+      if (lane !== undefined) this.#queue(lane).dropUpTo(upTo)
+      else for (const queue of this.#disk.lanes) queue.dropUpTo(upTo)
     })
   }
+
+  findExcess(lane: Lane, bounds: LaneBounds, answer: (excess: Excess | undefined) => void): void {
+    const queue = this.#queue(lane)
+    const extent = this.extents[lane] as LaneExtent
+    let overCount = extent.messageCount - bounds.countMax
+    let overBytes = extent.byteCount - bounds.bytesMax
+    let excess: Excess | undefined
+    for (const { seq, publish, atMs } of queue.from(0)) {
+      if (overCount <= 0 && overBytes <= 0 && !(atMs < bounds.notBeforeMs)) break
+      if (excess?.count === excessCountMax) break
+      excess = { firstSeq: excess?.firstSeq ?? seq, lastSeq: seq, count: (excess?.count ?? 0) + 1 }
+      overCount--
+      overBytes -= byteCountOf(publish)
+    }
+    answer(excess)
+  }
+
+  #queue(lane: Lane): LaneQueue {
+    return this.#disk.lanes[lane] as LaneQueue
+  }
 }
 
-function byteCountAt(disk: MemoryDisk, seq: Seq): number {
-  const message = disk.messages.at(seq)
-  return message === undefined ? 0 : byteCountOf(message)
+/** What is durable and what will be, together. */
+function sumOf(queue: LaneQueue, pending: Pending): LaneExtent {
+  return {
+    get messageCount() {
+      return queue.messageCount + pending.messageCount
+    },
+    get byteCount() {
+      return queue.byteCount + pending.byteCount
+    },
+  }
 }
 
-/** Bytes of topic, payload and properties as they are on the wire. */
-function byteCountOf({ publish }: StoredMessage): number {
-  const { topicStart, topicEnd, payloadByteCount, properties } = publish
-  const propertyBytes = propertiesByteCount(properties)
-  const lengthBytes = propertyBytes === 0 ? 0 : variableByteCount(propertyBytes)
-  return topicEnd - topicStart + payloadByteCount + lengthBytes + propertyBytes
+/** The messages of several lanes at or after `from`, by rising seq. */
+function* inOrder(queues: readonly LaneQueue[], from: Seq): Generator<StoredMessage> {
+  const heads = queues.map((queue) => queue.from(from))
+  const next = heads.map((head) => head.next().value as StoredMessage | undefined)
+  for (;;) {
+    let first = -1
+    for (const [index, message] of next.entries()) {
+      if (message !== undefined && message.seq < (next[first]?.seq ?? Number.POSITIVE_INFINITY)) first = index
+    }
+    const message = next[first]
+    if (message === undefined) return
+    yield message
+    next[first] = heads[first]?.next().value as StoredMessage | undefined
+  }
 }

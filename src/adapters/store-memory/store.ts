@@ -47,7 +47,7 @@ export class MemoryStore implements Store {
     this.#disk = disk
     disk.epoch ??= random.hex(8)
     const join = (change: () => void): void => this.#join(change)
-    this.log = new MemoryMessageLog(disk, join)
+    this.log = new MemoryMessageLog(disk, () => clock.nowMs(), join)
     this.sessions = {
       save: (record) => join(() => disk.saveSession(record)),
       saveCursor: (clientId, cursor) => join(() => disk.saveCursor(clientId, cursor)),

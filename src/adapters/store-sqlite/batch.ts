@@ -2,6 +2,7 @@
  * The writes of one group commit while it collects them. Messages keep their order; of everything else only the last
  * write of a key counts, so that a commit never writes a row twice.
  */
+import { type Lane, lanes } from '../../ports/lane.ts'
 import type { LossRecord } from '../../ports/ledger.ts'
 import type { Mark, OutboundRecord, Seq, SessionRecord, Ticket } from '../../ports/store.ts'
 import type { Publish } from '../../protocol/packets/publish.ts'
@@ -15,13 +16,22 @@ interface InboxChanges {
   readonly isPutById: Map<number, boolean>
 }
 
+/** Messages of one lane, and where in the lane they begin. */
+interface LaneMessages {
+  readonly packer: MessagePacker
+  readonly firstNumber: number
+  readonly startByte: number
+}
+
 export class Batch {
   readonly ticket: Ticket
+  /** When the first write joined. */
+  startedAtMs = 0
   /** Seq of its last message; undefined when it has none. */
   lastSeq: Seq | undefined
   #firstSeq: Seq = 0
-  #startByte = 0
-  readonly #messages = new MessagePacker()
+  #byteCount = 0
+  readonly #messages: (LaneMessages | undefined)[] = lanes.map(() => undefined)
   /** undefined = removed. */
   readonly #sessions = new Map<string, SessionRecord | undefined>()
   readonly #cursors = new Map<string, Seq>()
@@ -40,17 +50,25 @@ export class Batch {
 
   /** Bytes of the messages in it. */
   get byteCount(): number {
-    return this.#messages.byteCount
+    return this.#byteCount
   }
 
-  /** @param startByte bytes of all messages before it @returns bytes of topic, payload and properties */
-  addMessage(seq: Seq, startByte: number, publish: Publish): number {
-    if (this.lastSeq === undefined) {
-      this.#firstSeq = seq
-      this.#startByte = startByte
-    }
+  /**
+   * @param number of the message in its lane
+   * @param startByte bytes of all messages of the lane before it
+   * @returns bytes of topic, payload and properties
+   */
+  addMessage(seq: Seq, lane: Lane, number: number, startByte: number, publish: Publish): number {
+    if (this.lastSeq === undefined) this.#firstSeq = seq
     this.lastSeq = seq
-    return this.#messages.add(publish)
+    let messages = this.#messages[lane]
+    if (messages === undefined) {
+      messages = { packer: new MessagePacker(), firstNumber: number, startByte }
+      this.#messages[lane] = messages
+    }
+    const byteCount = messages.packer.add(publish, seq - this.#firstSeq)
+    this.#byteCount += byteCount
+    return byteCount
   }
 
   saveSession(record: SessionRecord): void {
@@ -110,7 +128,7 @@ export class Batch {
   }
 
   /**
-   * What is bound for the columns `first_seq` to `losses` of `group_commit` (schema.ts), the same at each call.
+   * What is bound for the columns `started_at_ms` to `losses` of `group_commit` (schema.ts), the same at each call.
    * Nothing is written to the batch any more.
    */
   get values(): readonly Value[] {
@@ -128,9 +146,13 @@ export class Batch {
     const retained = new MessagePacker()
     for (const publish of this.#retained.values()) if (publish !== undefined) retained.add(publish)
     return [
+      this.startedAtMs,
       this.#firstSeq,
-      this.#startByte,
-      ...packed(this.#messages),
+      ...this.#messages.flatMap((messages) => [
+        messages?.firstNumber ?? 0,
+        messages?.startByte ?? 0,
+        ...(messages === undefined ? [null, null] : packed(messages.packer)),
+      ]),
       json(sessions.filter(([, record]) => record === undefined).map(([clientId]) => clientId)),
       json(sessions.flatMap(([, record]) => (record === undefined ? [] : [encodeSession(record)]))),
       json([...this.#cursors]),

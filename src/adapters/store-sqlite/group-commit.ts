@@ -59,7 +59,10 @@ export class GroupCommit {
   /** The batch that a write made now belongs to. */
   join(): Batch {
     assert(!this.#isClosing, 'a write to a closed store')
-    if (this.#joinedAtMs === undefined) this.#joinedAtMs = this.#options.clock.nowMs()
+    if (this.#joinedAtMs === undefined) {
+      this.#joinedAtMs = this.#options.clock.nowMs()
+      this.#open.startedAtMs = this.#joinedAtMs
+    }
     if (this.#running === undefined) this.#running = this.#run()
     else if (this.#isGathering && this.#open.byteCount >= enoughBytes) this.#hurry?.()
     return this.#open

@@ -1,62 +1,66 @@
 /**
- * The message log: what was appended lately stays in memory, older messages are read from the file.
- *
- * Invariants: seqs are dense, so counts are differences; every entry knows where its bytes end in the
- * sequence of all bytes ever appended, so sizes are differences too and nothing is ever scanned. What is not durable
- * yet is in memory and is not answered.
+ * The message log: what was appended lately stays in memory, older messages are read from the file. Where each lane
+ * begins and ends stands in lane-state.ts. What is not durable yet is in memory and is not answered.
  */
 import { Failure } from '../../lib/errors.ts'
 import { NumberedQueue } from '../../lib/numbered-queue.ts'
-import type { MessageLog, ReadAnswer, ReadLimit, Seq, StoredMessage } from '../../ports/store.ts'
+import { Lane, lanes } from '../../ports/lane.ts'
+import type { Excess, LaneBounds, MessageLog, ReadAnswer, ReadLimit, Seq, StoredMessage } from '../../ports/store.ts'
 import type { Publish } from '../../protocol/packets/publish.ts'
 import type { Batch } from './batch.ts'
 import type { Statement } from './connection.ts'
+import { type LaneInFile, type LaneStart, LaneState } from './lane-state.ts'
 import { type PackedRow, unpackMessages } from './packed-messages.ts'
 
 /** Durable messages stay in memory up to both of these. */
 const recentCountMax = 4096
 const recentBytesMax = 4 * 1024 * 1024
 
-/** One group commit trims no more than this, so that it stays short. */
-const trimCountMax = 4096
-const trimBytesMax = 16 * 1024 * 1024
+/** `findExcess` looks at no more than this. */
+const excessCountMax = 4096
 
 /** What the file holds when it is opened. */
 export interface LogExtent {
-  readonly firstSeq: Seq
-  /** `firstSeq - 1` when there is no message. */
+  /** Of the last message appended, also when it was trimmed since. */
   readonly lastSeq: Seq
-  /** Bytes ever appended before the first message, and up to the last one. */
+  /** The highest that was trimmed. */
+  readonly trimmedSeq: Seq
+  /** By lane. */
+  readonly lanes: readonly LaneInFile[]
+}
+
+/** The statements of schema.ts with the same names. */
+export interface LogStatements {
+  readonly logRead: Statement<PackedRow>
+  /** By lane. */
+  readonly laneRead: readonly Statement<PackedRow>[]
+  readonly laneStart: readonly Statement<StartRow>[]
+  readonly laneExcess: readonly Statement<ExcessRow>[]
+}
+
+export type StartRow = { seq: Seq; number: number; start_byte: number }
+export type ExcessRow = { first_seq: Seq | null; last_seq: Seq; count: number }
+
+interface Entry extends StoredMessage {
+  readonly number: number
+  readonly byteCount: number
+  /** Of the lane, and of the whole log since it was opened. */
   readonly startByte: number
   readonly endByte: number
 }
 
-export interface LogStatements {
-  /** `logRead` of schema.ts. */
-  readonly read: Statement<PackedRow>
-  /** The `start_byte` of one seq. */
-  readonly startByte: Statement<{ start_byte: number }>
-}
-
-interface Entry extends StoredMessage {
-  readonly byteCount: number
-  readonly endByte: number
-}
-
 export class SqliteMessageLog implements MessageLog {
-  firstSeq: Seq
   lastSeq: Seq
   durableSeq: Seq
+  readonly extents: readonly LaneState[]
   readonly #path: string
   readonly #statements: LogStatements
   readonly #join: () => Batch
   readonly #onTrim: () => void
   readonly #recent: NumberedQueue<Entry>
-  /** The file holds nothing up to here. */
-  #trimmedSeq: Seq
-  #startByte: number
-  #endByte: number
-  #isFindingStartByte = false
+  /** Bytes appended since the log was opened. */
+  #appendedBytes = 0
+  readonly #isFindingStart: boolean[] = lanes.map(() => false)
 
   /**
    * @param join the batch that a write made now belongs to
@@ -67,74 +71,111 @@ export class SqliteMessageLog implements MessageLog {
     this.#statements = statements
     this.#join = join
     this.#onTrim = onTrim
-    this.firstSeq = extent.firstSeq
     this.lastSeq = extent.lastSeq
     this.durableSeq = extent.lastSeq
-    this.#trimmedSeq = extent.firstSeq - 1
-    this.#startByte = extent.startByte
-    this.#endByte = extent.endByte
+    this.extents = extent.lanes.map((lane) => new LaneState(lane))
     this.#recent = new NumberedQueue(extent.lastSeq + 1)
   }
 
+  get firstSeq(): Seq {
+    let first = this.lastSeq + 1
+    for (const state of this.extents) first = Math.min(first, state.firstSeq)
+    return first
+  }
+
   get messageCount(): number {
-    return this.lastSeq - this.firstSeq + 1
+    let count = 0
+    for (const state of this.extents) count += state.messageCount
+    return count
   }
 
   get byteCount(): number {
-    return this.#endByte - this.#startByte
+    let bytes = 0
+    for (const state of this.extents) bytes += state.byteCount
+    return bytes
   }
 
-  append(publish: Publish): Seq {
+  append(publish: Publish, lane: Lane = Lane.event): Seq {
     publish.own()
     const seq = ++this.lastSeq
-    const byteCount = this.#join().addMessage(seq, this.#endByte, publish)
-    this.#endByte += byteCount
-    this.#recent.push({ seq, publish, byteCount, endByte: this.#endByte })
+    const batch = this.#join()
+    const state = this.#stateOf(lane)
+    const number = state.lastNumber + 1
+    const startByte = state.endByte
+    const byteCount = batch.addMessage(seq, lane, number, startByte, publish)
+    state.add(seq, byteCount)
+    this.#appendedBytes += byteCount
+    const atMs = batch.startedAtMs
+    this.#recent.push({ seq, publish, lane, atMs, number, byteCount, startByte, endByte: this.#appendedBytes })
     this.forgetOldest()
     return seq
   }
 
   read(from: Seq, limit: ReadLimit, answer: ReadAnswer): void {
-    const first = Math.max(from, this.firstSeq)
-    if (first > this.durableSeq) {
-      answer([], undefined)
-    } else if (first >= this.#recent.firstNumber) {
-      const to = Math.min(first + Math.max(1, limit.countMax) - 1, this.durableSeq)
-      answer(this.#recent.run(first, to, limit.bytesMax, byteCountOf), undefined)
-    } else {
-      this.#readFile(first, limit, answer)
-    }
+    const firstSeq = limit.lane === undefined ? this.firstSeq : this.#stateOf(limit.lane).firstSeq
+    const first = Math.max(from, firstSeq)
+    if (first > this.durableSeq) answer([], undefined)
+    else if (first >= this.#recent.firstNumber) answer(this.#readRecent(first, limit), undefined)
+    else this.#readFile(first, limit, answer)
   }
 
-  trim(upTo: Seq): void {
+  trim(upTo: Seq, lane?: Lane): void {
     const trimmed = Math.min(upTo, this.lastSeq)
-    if (trimmed < this.firstSeq) return
-    this.firstSeq = trimmed + 1
-    const entry = this.#recent.at(trimmed)
-    if (entry !== undefined) this.#startByte = entry.endByte
-    else if (trimmed === this.lastSeq) this.#startByte = this.#endByte
-    else this.#findStartByte()
-    this.#recent.dropUpTo(Math.min(trimmed, this.durableSeq))
+    let hasTrimmed = false
+    for (const each of lanes) {
+      if ((lane !== undefined && lane !== each) || !this.#stateOf(each).trim(trimmed)) continue
+      hasTrimmed = true
+      this.#findStart(each)
+    }
+    if (!hasTrimmed) return
+    this.#forgetTrimmed()
     this.#onTrim()
   }
 
-  /** The seq up to which the next group commit trims; undefined when there is nothing to trim. */
-  get nextTrimSeq(): Seq | undefined {
-    const wanted = Math.min(this.firstSeq - 1, this.durableSeq)
-    if (wanted === this.#trimmedSeq) return undefined
-    return Math.min(wanted, this.#trimmedSeq + this.#trimStep)
+  findExcess(lane: Lane, bounds: LaneBounds, answer: (excess: Excess | undefined, failure?: Failure) => void): void {
+    const state = this.#stateOf(lane)
+    const { countMax, bytesMax, notBeforeMs } = bounds
+    const isNone = state.messageCount <= countMax && state.byteCount <= bytesMax && notBeforeMs < 0
+    if (isNone || state.messageCount === 0) return answer(undefined)
+    const values = [
+      state.trimSeq,
+      excessCountMax,
+      state.lastNumber - countMax + 1,
+      state.endByte - bytesMax,
+      notBeforeMs,
+    ]
+    const bound = values.map((value) => (Number.isFinite(value) ? value : 0))
+    this.#statement('laneExcess', lane).rows(bound, ([row], error) => {
+      if (error !== undefined) answer(undefined, new Failure('ERR_STORE_READ', this.#path, error))
+      else if (row === undefined || row.first_seq === null) answer(undefined)
+      else answer({ firstSeq: row.first_seq, lastSeq: row.last_seq, count: row.count })
+    })
+  }
+
+  /** By lane, the seq up to which the next group commit trims; undefined when there is nothing to trim. */
+  get nextTrims(): readonly (Seq | undefined)[] | undefined {
+    let trims: (Seq | undefined)[] | undefined
+    for (const [lane, state] of this.extents.entries()) {
+      const seq = state.nextTrimSeq(this.durableSeq)
+      if (seq === undefined) continue
+      trims ??= lanes.map(() => undefined)
+      trims[lane] = seq
+    }
+    return trims
   }
 
   /** More is to be trimmed than one group commit does. */
   get isTrimBehind(): boolean {
-    return Math.min(this.firstSeq - 1, this.durableSeq) - this.#trimmedSeq > this.#trimStep
+    return this.extents.some((state) => state.isTrimBehind)
   }
 
-  /** A group commit holds. @param lastSeq its last message @param trimmedSeq what it trimmed up to */
-  onCommitted(lastSeq: Seq | undefined, trimmedSeq: Seq | undefined): void {
+  /** A group commit holds. @param lastSeq its last message @param trims up to where it trimmed, by lane */
+  onCommitted(lastSeq: Seq | undefined, trims: readonly (Seq | undefined)[] | undefined): void {
+    for (const [lane, seq] of trims?.entries() ?? []) {
+      if (seq !== undefined) this.#stateOf(lane as Lane).onTrimmed(seq, this.durableSeq)
+    }
     if (lastSeq !== undefined) this.durableSeq = lastSeq
-    if (trimmedSeq !== undefined) this.#trimmedSeq = trimmedSeq
-    this.#recent.dropUpTo(Math.min(this.firstSeq - 1, this.durableSeq))
+    this.#forgetTrimmed()
   }
 
   /** Keeps memory within its bounds. Called when the owner has seen what became durable, so that it reads it from memory. */
@@ -143,21 +184,48 @@ export class SqliteMessageLog implements MessageLog {
     for (;;) {
       const oldest = recent.at(recent.firstNumber)
       if (oldest === undefined || oldest.seq > this.durableSeq) return
-      const bytes = this.#endByte - oldest.endByte + oldest.byteCount
+      const bytes = this.#appendedBytes - oldest.endByte + oldest.byteCount
       if (recent.nextNumber - oldest.seq <= recentCountMax && bytes <= recentBytesMax) return
       recent.dropUpTo(oldest.seq)
     }
   }
 
-  /** Messages per step; fewer when they are large, for the pages of each one are visited. */
-  get #trimStep(): number {
-    const averageBytes = this.messageCount === 0 ? 1 : this.byteCount / this.messageCount
-    return Math.max(1, Math.min(trimCountMax, Math.floor(trimBytesMax / Math.max(1, averageBytes))))
+  #stateOf(lane: Lane): LaneState {
+    return this.extents[lane] as LaneState
   }
 
-  #readFile(first: Seq, limit: ReadLimit, answer: ReadAnswer): void {
-    const values = [first, Math.max(1, limit.countMax), this.durableSeq, limit.bytesMax]
-    this.#statements.read.rows(values, ([row], error) => {
+  #statement<Name extends Exclude<keyof LogStatements, 'logRead'>>(
+    name: Name,
+    lane: Lane,
+  ): LogStatements[Name][number] {
+    return this.#statements[name][lane] as LogStatements[Name][number]
+  }
+
+  #forgetTrimmed(): void {
+    this.#recent.dropUpTo(Math.min(this.firstSeq - 1, this.durableSeq))
+  }
+
+  #readRecent(from: Seq, { countMax, bytesMax, lane }: ReadLimit): StoredMessage[] {
+    const messages: StoredMessage[] = []
+    let bytes = 0
+    for (let seq = from; seq <= this.durableSeq; seq++) {
+      const entry = this.#recent.at(seq)
+      if (entry === undefined) break
+      if ((lane !== undefined && lane !== entry.lane) || seq <= this.#stateOf(entry.lane).trimSeq) continue
+      bytes += entry.byteCount
+      if (messages.length > 0 && (bytes > bytesMax || messages.length >= countMax)) break
+      messages.push(entry)
+    }
+    return messages
+  }
+
+  #readFile(first: Seq, { countMax, bytesMax, lane }: ReadLimit, answer: ReadAnswer): void {
+    const only = lane ?? this.#onlyLane()
+    const froms = this.extents.map((state) => Math.max(first, state.trimSeq + 1))
+    const limits = [Math.max(1, countMax), this.durableSeq, bytesMax]
+    const statement = only === undefined ? this.#statements.logRead : this.#statement('laneRead', only)
+    const values = only === undefined ? [0, ...limits, ...froms] : [froms[only] as Seq, ...limits]
+    statement.rows(values, ([row], error) => {
       if (row === undefined) return answer([], new Failure('ERR_STORE_READ', this.#path, error))
       let messages: StoredMessage[]
       try {
@@ -169,21 +237,36 @@ export class SqliteMessageLog implements MessageLog {
     })
   }
 
-  /** Until the answer comes, `byteCount` counts more than is kept. */
-  #findStartByte(): void {
-    if (this.#isFindingStartByte) return
-    this.#isFindingStartByte = true
-    const seq = this.firstSeq
-    this.#statements.startByte.rows([seq], ([row]) => {
-      this.#isFindingStartByte = false
-      if (row !== undefined) this.#startByte = Math.max(this.#startByte, row.start_byte)
-      if (this.firstSeq !== seq && this.firstSeq < this.#recent.firstNumber) this.#findStartByte()
+  /** The lane that holds everything, which is quicker to read. */
+  #onlyLane(): Lane | undefined {
+    const used = lanes.filter((lane) => this.#stateOf(lane).messageCount > 0)
+    return used.length === 1 ? used[0] : undefined
+  }
+
+  /** After a trim. Until the answer comes, count and bytes of the lane say more than is kept. */
+  #findStart(lane: Lane): void {
+    const state = this.#stateOf(lane)
+    const { trimSeq } = state
+    if (trimSeq >= state.lastSeq) return state.startsAt(undefined)
+    if (trimSeq + 1 >= this.#recent.firstNumber) return state.startsAt(this.#findRecent(lane, trimSeq + 1))
+    if (this.#isFindingStart[lane] === true) return
+    this.#isFindingStart[lane] = true
+    this.#statement('laneStart', lane).rows([trimSeq], ([row]) => {
+      this.#isFindingStart[lane] = false
+      if (state.trimSeq !== trimSeq) return this.#findStart(lane)
+      // Without a row it is in memory only, or there is none.
+      if (row !== undefined) state.startsAt({ seq: row.seq, number: row.number, startByte: row.start_byte })
+      else state.startsAt(this.#findRecent(lane, this.#recent.firstNumber))
     })
+  }
+
+  #findRecent(lane: Lane, from: Seq): LaneStart | undefined {
+    for (let seq = from; seq <= this.lastSeq; seq++) {
+      const entry = this.#recent.at(seq)
+      if (entry?.lane === lane) return entry
+    }
+    return undefined
   }
 }
 
 const nothing = Buffer.alloc(0)
-
-function byteCountOf(entry: Entry): number {
-  return entry.byteCount
-}

@@ -7,11 +7,24 @@ import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Failure } from '../../lib/errors.ts'
 import type { Timeline } from '../../ports/clock.ts'
+import { type Lane, lanes } from '../../ports/lane.ts'
 import type { Store } from '../../ports/store.ts'
-import { Connection, isSqliteError } from './connection.ts'
+import { Connection, isSqliteError, type Statement } from './connection.ts'
+import type { LaneInFile } from './lane-state.ts'
 import { acquireLock } from './lock.ts'
-import type { LogExtent } from './message-log.ts'
-import { groupCommitInsert, groupCommitSchema, logRead, migrate, readSavedTimeline } from './schema.ts'
+import type { ExcessRow, LogExtent, LogStatements, StartRow } from './message-log.ts'
+import type { PackedRow } from './packed-messages.ts'
+import {
+  groupCommitInsert,
+  groupCommitSchema,
+  laneEnd,
+  laneExcess,
+  laneRead,
+  laneStart,
+  logRead,
+  migrate,
+  readSavedTimeline,
+} from './schema.ts'
 import { SqliteStore, type SqliteStoreOptions } from './store.ts'
 
 const pageBytes = 4096
@@ -41,14 +54,11 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
 
     const reader = await Connection.open(options.path, 'read')
     opened.unshift(reader)
-    const logStatements = {
-      read: await reader.prepare<{ heads: string; bytes: Buffer | null }>(logRead),
-      startByte: await reader.prepare<{ start_byte: number }>('SELECT start_byte FROM log WHERE seq = ?'),
-    }
+    const logStatements = await prepareReads(reader)
     const { path, durability, log } = options
-    const messageCount = extent.lastSeq - extent.firstSeq + 1
-    log.info({ path, durability, epoch, messageCount }, 'store opened')
-    return new SqliteStore({ writer, reader, lock, epoch, extent, insert, logStatements }, options)
+    const store = new SqliteStore({ writer, reader, lock, epoch, extent, insert, logStatements }, options)
+    log.info({ path, durability, epoch, messageCount: store.log.messageCount }, 'store opened')
+    return store
   } catch (error) {
     for (const part of opened) await part.close()
     throw openFailure(error, options.path)
@@ -105,20 +115,31 @@ async function keepEpoch(writer: Connection, { durability, clock, random }: Sqli
   return epoch
 }
 
+async function prepareReads(reader: Connection): Promise<LogStatements> {
+  const ofEachLane = <Row>(sql: (lane: Lane) => string): Promise<Statement<Row>[]> =>
+    Promise.all(lanes.map((lane) => reader.prepare<Row>(sql(lane))))
+  return {
+    logRead: await reader.prepare<PackedRow>(logRead),
+    laneRead: await ofEachLane<PackedRow>(laneRead),
+    laneStart: await ofEachLane<StartRow>(laneStart),
+    laneExcess: await ofEachLane<ExcessRow>(laneExcess),
+  }
+}
+
 async function readExtent(connection: Connection): Promise<LogExtent> {
   const [trimmed] = await connection.rows<{ value: number }>("SELECT value FROM meta WHERE key = 'trimmed_to'")
-  const [first] = await connection.rows<{ seq: number; start_byte: number }>(
-    'SELECT seq, start_byte FROM log ORDER BY seq LIMIT 1',
-  )
-  const [last] = await connection.rows<{ seq: number; end_byte: number }>(
-    `SELECT seq, start_byte + octet_length(topic) + ifnull(octet_length(properties), 0) + octet_length(payload) AS end_byte
-     FROM log ORDER BY seq DESC LIMIT 1`,
-  )
   const trimmedSeq = trimmed?.value ?? 0
+  const found = await Promise.all(lanes.map((lane) => readLane(connection, lane)))
+  return { lanes: found, trimmedSeq, lastSeq: Math.max(trimmedSeq, ...found.map(({ lastSeq }) => lastSeq)) }
+}
+
+async function readLane(connection: Connection, lane: Lane): Promise<LaneInFile> {
+  const [first] = await connection.rows<StartRow>(laneStart(lane), [0])
+  const [last] = await connection.rows<{ seq: number; number: number; end_byte: number }>(laneEnd(lane))
   return {
-    firstSeq: first?.seq ?? trimmedSeq + 1,
-    lastSeq: last?.seq ?? trimmedSeq,
-    startByte: first?.start_byte ?? 0,
+    first: first && { seq: first.seq, number: first.number, startByte: first.start_byte },
+    lastSeq: last?.seq ?? 0,
+    lastNumber: last?.number ?? 0,
     endByte: last?.end_byte ?? 0,
   }
 }

@@ -3,14 +3,17 @@
  * column on the event loop, so messages cross that border packed: one JSON text of heads and one run of bytes for any
  * number of them. SQL unpacks them into plain rows and packs rows again; the tables hold ordinary columns.
  *
- *   head   [position, topic bytes, payload bytes, property bytes, flags, expiry in ms or null, publisher]
+ *   head   [position, topic bytes, payload bytes, property bytes, flags, expiry in ms or null, publisher, …]
  *   bytes  topic, payload, properties of the first message; those of the second; …
  *
- * Position is where the bytes begin (counted from 1, as SQL does) on the way in and the row's key on the way out.
+ * Position is where the bytes begin (counted from 1, as SQL does) on the way in and the row's key on the way out. At
+ * the end of a head stands, on the way in, how many seqs the message is behind the first of its batch; on the way out
+ * its lane and the time of its commit.
  * Properties are as on the wire, their length before them; flags are those of a PUBLISH without DUP. The packet id
  * is not kept: it belongs to a connection. Expiry is kept in whole milliseconds, rounded up.
  */
 import { Failure } from '../../lib/errors.ts'
+import { Lane } from '../../ports/lane.ts'
 import type { StoredMessage } from '../../ports/store.ts'
 import { Cursor } from '../../protocol/cursor.ts'
 import { OutputBuffer } from '../../protocol/output.ts'
@@ -22,16 +25,16 @@ import { encodeProperties, propertiesByteCount, readProperties } from '../../pro
 export const messageColumns = 'flags, expires_at_ms, publisher, topic, properties, payload'
 
 /**
- * A SELECT of `place` (0 for the first message), `at` and the message columns, out of two SQL expressions.
+ * A SELECT of `place` (0 for the first message), `at`, `seqs_behind` and the message columns, out of two SQL expressions.
  * @param heads NULL for no messages
  */
 export function unpackingSelect(heads: string, bytes: string): string {
-  return `SELECT place, at, flags, expires_at_ms, publisher,
+  return `SELECT place, at, seqs_behind, flags, expires_at_ms, publisher,
       CAST(substr(${bytes}, at, topic_bytes) AS TEXT) AS topic,
       CASE property_bytes WHEN 0 THEN NULL ELSE substr(${bytes}, at + topic_bytes + payload_bytes, property_bytes) END AS properties,
       substr(${bytes}, at + topic_bytes, payload_bytes) AS payload
     FROM (SELECT key AS place, value ->> 0 AS at, value ->> 1 AS topic_bytes, value ->> 2 AS payload_bytes,
-      value ->> 3 AS property_bytes, value ->> 4 AS flags, value ->> 5 AS expires_at_ms, value ->> 6 AS publisher FROM json_each(${heads}))`
+      value ->> 3 AS property_bytes, value ->> 4 AS flags, value ->> 5 AS expires_at_ms, value ->> 6 AS publisher, value ->> 7 AS seqs_behind FROM json_each(${heads}))`
 }
 
 /** One row of a `packingSelect`. */
@@ -41,14 +44,27 @@ export interface PackedRow {
   readonly bytes: Buffer | null
 }
 
-/** A SELECT that answers one PackedRow for the rows of `table` that `where` picks, by rising key. */
-export function packingSelect(table: string, key: string, where: string, limit = ''): string {
-  return `SELECT json_group_array(json_array(position, topic_bytes, payload_bytes, property_bytes, flags, expires_at_ms, publisher)) AS heads,
+/** How messages of a table are packed. */
+export interface Packing {
+  /** A table, or a SELECT in brackets. */
+  readonly from: string
+  readonly key: string
+  readonly where: string
+  readonly limit?: string
+  /** SQL expressions. */
+  readonly lane?: string
+  readonly atMs?: string
+}
+
+/** A SELECT that answers one PackedRow for the rows that `where` picks, by rising key. */
+export function packingSelect({ from, key, where, limit = '', lane = 'NULL', atMs = 'NULL' }: Packing): string {
+  return `SELECT json_group_array(json_array(position, topic_bytes, payload_bytes, property_bytes, flags, expires_at_ms, publisher,
+        lane, at_ms)) AS heads,
       CAST(group_concat(bytes, '') AS BLOB) AS bytes
     FROM (SELECT ${key} AS position, octet_length(topic) AS topic_bytes, octet_length(payload) AS payload_bytes,
-      ifnull(octet_length(properties), 0) AS property_bytes, flags, expires_at_ms, publisher,
+      ifnull(octet_length(properties), 0) AS property_bytes, flags, expires_at_ms, publisher, ${lane} AS lane, ${atMs} AS at_ms,
       CAST(topic AS BLOB) || payload || ifnull(properties, x'') AS bytes
-      FROM ${table} WHERE ${where} ORDER BY ${key} ${limit})`
+      FROM ${from} WHERE ${where} ORDER BY ${key} ${limit})`
 }
 
 const none = Buffer.alloc(0)
@@ -64,7 +80,7 @@ export class MessagePacker {
   }
 
   /** Copies `publish`. Answers the bytes of its topic, payload and properties. */
-  add(publish: Publish): number {
+  add(publish: Publish, seqsBehind = 0): number {
     const out = this.#out
     const start = out.length
     const topicBytes = publish.topicEnd - publish.topicStart
@@ -81,7 +97,7 @@ export class MessagePacker {
     const expiry = publish.expiresAtMs === Number.POSITIVE_INFINITY ? 'null' : Math.ceil(publish.expiresAtMs)
     const publisher = this.#quote(publish.publisher)
     const comma = start === 0 ? '' : ','
-    this.#heads += `${comma}[${start + 1},${topicBytes},${payloadBytes},${propertyBytes},${flags},${expiry},${publisher}]`
+    this.#heads += `${comma}[${start + 1},${topicBytes},${payloadBytes},${propertyBytes},${flags},${expiry},${publisher},${seqsBehind}]`
     return out.length - start
   }
 
@@ -108,6 +124,8 @@ type Head = readonly [
   flags: number,
   expiresAtMs: number | null,
   publisher: string,
+  lane: Lane | null,
+  atMs: number | null,
 ]
 
 /**
@@ -117,7 +135,7 @@ type Head = readonly [
 export function unpackMessages(heads: string, bytes: Buffer): StoredMessage[] {
   let start = 0
   const messages = (JSON.parse(heads) as Head[]).map((head) => {
-    const [seq, topicBytes, payloadBytes, propertyBytes, flags, expiresAtMs, publisher] = head
+    const [seq, topicBytes, payloadBytes, propertyBytes, flags, expiresAtMs, publisher, lane, atMs] = head
     const topicEnd = start + topicBytes
     const payloadEnd = topicEnd + payloadBytes
     const end = payloadEnd + propertyBytes
@@ -140,7 +158,7 @@ export function unpackMessages(heads: string, bytes: Buffer): StoredMessage[] {
     publish.expiresAtMs = expiresAtMs ?? Number.POSITIVE_INFINITY
     publish.publisher = publisher
     start = end
-    return { seq, publish }
+    return { seq, publish, lane: lane ?? Lane.event, atMs: atMs ?? Number.POSITIVE_INFINITY }
   })
   if (start !== bytes.length) throw new Failure('ERR_STORE_READ', `messages of ${start} bytes in ${bytes.length}`)
   return messages

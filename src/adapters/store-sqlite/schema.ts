@@ -5,25 +5,27 @@
  * tables. So a commit of any kind is a single statement: all or nothing without BEGIN and COMMIT, and one trip to the
  * thread pool. JSON columns are arrays of rows; NULL stands for none.
  *
+ * `log_0` to `log_3` are the lanes of the message log: seqs are those of the whole log, `number` and `start_byte` count
+ * the messages and bytes of the lane before, so that sizes of ranges need no scan. Rows of before there were lanes have
+ * no number, which is their seq, and no time.
+ *
  * `loss` holds records of ports/ledger.ts, as JSON.
  *
  * `outbound` holds what was added to the record of a session since that was written.
  *
- * `meta` holds `epoch`, `durability` (of the last run), `timeline` (JSON, ports/clock.ts) and `trimmed_to`, the seq up
- * to which the log is gone.
+ * `meta` holds `epoch`, `durability` (of the last run), `timeline` (JSON, ports/clock.ts) and `trimmed_to`, the highest seq
+ * that was trimmed.
  */
 import { Failure } from '../../lib/errors.ts'
 import type { Timeline } from '../../ports/clock.ts'
+import { type Lane, lanes } from '../../ports/lane.ts'
 import type { Connection } from './connection.ts'
 import { messageColumns, packingSelect, unpackingSelect } from './packed-messages.ts'
 
 const messageColumnTypes =
   'flags INTEGER NOT NULL, expires_at_ms INTEGER, publisher TEXT NOT NULL, topic TEXT NOT NULL, properties BLOB, payload BLOB NOT NULL'
 
-/**
- * Entry n brings a file from version n to n + 1 (PRAGMA user_version). Entries are only ever added.
- * `start_byte` counts the bytes of all messages appended before; so sizes of ranges need no scan.
- */
+/** Entry n brings a file from version n to n + 1 (PRAGMA user_version). Entries are only ever added. */
 const migrations = [
   `CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
    CREATE TABLE log (seq INTEGER PRIMARY KEY, start_byte INTEGER NOT NULL, ${messageColumnTypes}) STRICT;
@@ -34,6 +36,11 @@ const migrations = [
   `CREATE TABLE outbound (client_id TEXT NOT NULL, seq INTEGER NOT NULL, packet_id INTEGER NOT NULL,
      qos INTEGER NOT NULL, is_released INTEGER NOT NULL, PRIMARY KEY (client_id, seq, packet_id)) STRICT, WITHOUT ROWID;`,
   'CREATE TABLE loss (number INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT;',
+  // What is there becomes the event lane without being copied: a backlog may be larger than what is free on the disk.
+  `ALTER TABLE log RENAME TO log_1;
+   ALTER TABLE log_1 ADD COLUMN number INTEGER;
+   ALTER TABLE log_1 ADD COLUMN at_ms INTEGER;
+   ${[0, 2, 3].map((lane) => `CREATE TABLE log_${lane} (seq INTEGER PRIMARY KEY, start_byte INTEGER NOT NULL, number INTEGER, at_ms INTEGER, ${messageColumnTypes}) STRICT;`).join('\n')}`,
 ]
 
 /** Brings the file up to this version. Rejects with a SqliteError, or a Failure ERR_STORE_NEWER. */
@@ -61,11 +68,10 @@ export async function readSavedTimeline(connection: Connection): Promise<Timelin
 
 /** The columns of `group_commit`, in the order in which values are bound. */
 export const groupCommitColumns = [
-  'trim_to',
+  ...lanes.map((lane) => `trim_${lane}`),
+  'started_at_ms',
   'first_seq',
-  'start_byte',
-  'message_heads',
-  'message_bytes',
+  ...lanes.flatMap((lane) => [`number_${lane}`, `start_byte_${lane}`, `heads_${lane}`, `bytes_${lane}`]),
   'removed_sessions',
   'sessions',
   'cursors',
@@ -80,17 +86,22 @@ export const groupCommitColumns = [
   'removed_losses',
   'losses',
   'meta',
-] as const
+]
+
+function writeLane(lane: Lane): string {
+  return `DELETE FROM log_${lane} WHERE seq <= NEW.trim_${lane};
+    INSERT OR REPLACE INTO log_${lane} (seq, start_byte, number, at_ms, ${messageColumns})
+      SELECT NEW.first_seq + seqs_behind, NEW.start_byte_${lane} + at - 1, NEW.number_${lane} + place,
+        CAST(NEW.started_at_ms AS INTEGER), ${messageColumns}
+      FROM (${unpackingSelect(`NEW.heads_${lane}`, `NEW.bytes_${lane}`)});`
+}
 
 /** Made anew on each connection that writes; nothing of it stands in the file. Every statement may be repeated. */
 export const groupCommitSchema = `
   CREATE TEMP VIEW group_commit (${groupCommitColumns.join(', ')}) AS
     SELECT ${groupCommitColumns.map(() => 'NULL').join(', ')};
   CREATE TEMP TRIGGER write_group_commit INSTEAD OF INSERT ON group_commit BEGIN
-    DELETE FROM log WHERE seq <= NEW.trim_to;
-    INSERT OR REPLACE INTO log (seq, start_byte, ${messageColumns})
-      SELECT NEW.first_seq + place, NEW.start_byte + at - 1, ${messageColumns}
-      FROM (${unpackingSelect('NEW.message_heads', 'NEW.message_bytes')});
+    ${lanes.map(writeLane).join('')}
     DELETE FROM session WHERE client_id IN (SELECT value FROM json_each(NEW.removed_sessions));
     DELETE FROM outbound WHERE client_id IN (SELECT value FROM json_each(NEW.removed_sessions));
     DELETE FROM outbound WHERE client_id IN (SELECT value ->> 0 FROM json_each(NEW.sessions));
@@ -130,22 +141,68 @@ export const groupCommitSchema = `
 
 export const groupCommitInsert = `INSERT INTO group_commit VALUES (${groupCommitColumns.map(() => '?').join(', ')})`
 
+const messageBytes = 'octet_length(topic) + ifnull(octet_length(properties), 0) + octet_length(payload)'
+
 /**
- * Messages from ?1 or the first after it on: at most ?2 of them, none after ?3, and no more bytes than ?4 unless it
- * is only one message.
+ * Messages of one lane from ?1 or the first after it on: at most ?2 of them, none after ?3, and no more bytes than ?4
+ * unless it is only one message.
  */
-export const logRead = packingSelect(
-  'log',
-  'seq',
-  `seq >= ?1
-   AND seq < min(?3 + 1, (SELECT min(seq) FROM log WHERE seq >= ?1) + ?2)
-   AND (seq = (SELECT min(seq) FROM log WHERE seq >= ?1)
-     OR start_byte + octet_length(topic) + ifnull(octet_length(properties), 0) + octet_length(payload)
-       <= (SELECT start_byte FROM log WHERE seq >= ?1 ORDER BY seq LIMIT 1) + ?4)`,
-)
+export function laneRead(lane: Lane): string {
+  const first = `(SELECT start_byte FROM log_${lane} WHERE seq >= ?1 ORDER BY seq LIMIT 1)`
+  return packingSelect({
+    from: `log_${lane}`,
+    key: 'seq',
+    lane: `${lane}`,
+    atMs: 'at_ms',
+    where: `seq BETWEEN ?1 AND ?3
+      AND (start_byte = ${first} OR start_byte + ${messageBytes} <= ${first} + ?4)`,
+    limit: 'LIMIT ?2',
+  })
+}
+
+/**
+ * The same for the lanes together: messages from ?5 to ?8 on, by lane; at most ?2 of them, none after ?3, no more bytes
+ * than ?4 unless it is only one message. The range is found first, without reading payloads.
+ */
+export const logRead = (() => {
+  const union = (columns: string, upTo: string): string =>
+    lanes
+      .map((lane) => `SELECT ${lane} AS lane, ${columns} FROM log_${lane} WHERE seq BETWEEN ?${lane + 5} AND ${upTo}`)
+      .join(' UNION ALL ')
+  const lastSeq = `(SELECT max(seq) FROM (
+    SELECT seq, sum(byte_count) OVER (ORDER BY seq) AS bytes_up_to, row_number() OVER (ORDER BY seq) AS place
+    FROM (${union(`seq, ${messageBytes} AS byte_count`, '?3')} ORDER BY seq LIMIT ?2))
+    WHERE bytes_up_to <= ?4 OR place = 1)`
+  return packingSelect({
+    from: `(${union(`seq, at_ms, ${messageColumns}`, lastSeq)} ORDER BY seq)`,
+    key: 'seq',
+    lane: 'lane',
+    atMs: 'at_ms',
+    where: 'true',
+  })
+})()
+
+/** Where a lane goes on behind seq ?1. */
+export function laneStart(lane: Lane): string {
+  return `SELECT seq, ifnull(number, seq) AS number, start_byte FROM log_${lane} WHERE seq > ?1 ORDER BY seq LIMIT 1`
+}
+
+/** Where a lane ends. */
+export function laneEnd(lane: Lane): string {
+  return `SELECT seq, ifnull(number, seq) AS number, start_byte + ${messageBytes} AS end_byte
+    FROM log_${lane} ORDER BY seq DESC LIMIT 1`
+}
+
+/** How many of the oldest ?2 messages behind seq ?1 are before number ?3, or byte ?4, or time ?5. */
+export function laneExcess(lane: Lane): string {
+  return `SELECT min(seq) AS first_seq, max(seq) AS last_seq,
+      max(number) - min(number) + 1 AS count FROM (
+        SELECT seq, ifnull(number, seq) AS number, start_byte, at_ms FROM log_${lane} WHERE seq > ?1 ORDER BY seq LIMIT ?2)
+    WHERE number < ?3 OR start_byte < ?4 OR at_ms < ?5`
+}
 
 /** At most ?2 retained messages behind row ?1; their position is the row. */
-export const retainedRead = packingSelect('retained', 'rowid', 'rowid > ?1', 'LIMIT ?2')
+export const retainedRead = packingSelect({ from: 'retained', key: 'rowid', where: 'rowid > ?1', limit: 'LIMIT ?2' })
 
 /** As a column of `session`. */
 export const outboundOfSession = `(SELECT json_group_array(json_array(seq, packet_id, qos, is_released))

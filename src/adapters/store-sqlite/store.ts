@@ -4,6 +4,7 @@
  * Commits have one connection and reads another, so that a read never waits for the disk to take a commit.
  */
 import type { SystemClock, Timer } from '../../ports/clock.ts'
+import { lanes } from '../../ports/lane.ts'
 import type { LedgerStore } from '../../ports/ledger.ts'
 import type { Log } from '../../ports/log.ts'
 import type { Random } from '../../ports/random.ts'
@@ -11,6 +12,7 @@ import type {
   MarkStore,
   Qos2Inbox,
   RetainedStore,
+  Seq,
   SessionStore,
   Store,
   StoreLoader,
@@ -69,6 +71,7 @@ export class SqliteStore implements Store {
   /** Epochs of the stored sessions, and so also which there are. */
   readonly #sessionEpochs = new Map<string, number>()
   #trimTimer: Timer | undefined
+  #trimmedSeq: Seq
   /** The timeline is known in the file to reach up to here. */
   #timelineMs = Number.NEGATIVE_INFINITY
   #closed: Promise<void> | undefined
@@ -76,6 +79,7 @@ export class SqliteStore implements Store {
   constructor(parts: StoreParts, options: SqliteStoreOptions) {
     this.#parts = parts
     this.#clock = options.clock
+    this.#trimmedSeq = parts.extent.trimmedSeq
     const commits = new GroupCommit({
       path: options.path,
       intervalMs: options.commitIntervalMs,
@@ -159,19 +163,26 @@ export class SqliteStore implements Store {
   }
 
   #write(batch: Batch, timelineAheadMs = timelineStepMs): Promise<SqliteError | undefined> {
-    const trimSeq = this.log.nextTrimSeq
+    const trims = this.log.nextTrims
     const timeline = this.#clock.timeline()
     const meta: [key: string, value: string | number][] = []
-    if (trimSeq !== undefined) meta.push(['trimmed_to', trimSeq])
+    if (trims !== undefined) {
+      this.#trimmedSeq = Math.max(this.#trimmedSeq, ...trims.map((seq) => seq ?? 0))
+      meta.push(['trimmed_to', this.#trimmedSeq])
+    }
     const isTimelineDue = timeline.lastMs > this.#timelineMs
     const lastMs = timeline.lastMs + timelineAheadMs
     if (isTimelineDue) meta.push(['timeline', JSON.stringify({ ...timeline, lastMs })])
-    const values = [trimSeq ?? null, ...batch.values, meta.length === 0 ? null : JSON.stringify(meta)]
+    const values = [
+      ...lanes.map((lane) => trims?.[lane] ?? null),
+      ...batch.values,
+      meta.length === 0 ? null : JSON.stringify(meta),
+    ]
     return new Promise((resolve) => {
       this.#parts.insert.run(values, (error) => {
         if (error === undefined) {
           if (isTimelineDue) this.#timelineMs = lastMs
-          this.log.onCommitted(batch.lastSeq, trimSeq)
+          this.log.onCommitted(batch.lastSeq, trims)
           this.#trimSoon()
         }
         resolve(error)
@@ -180,14 +191,14 @@ export class SqliteStore implements Store {
   }
 
   async #makeRoom(): Promise<boolean> {
-    return this.log.nextTrimSeq !== undefined && (await this.#write(new Batch(0))) === undefined
+    return this.log.nextTrims !== undefined && (await this.#write(new Batch(0))) === undefined
   }
 
   #trimSoon(): void {
-    if (this.#closed !== undefined || this.#trimTimer !== undefined || this.log.nextTrimSeq === undefined) return
+    if (this.#closed !== undefined || this.#trimTimer !== undefined || this.log.nextTrims === undefined) return
     this.#trimTimer = this.#clock.after(this.log.isTrimBehind ? 0 : trimDelayMs, () => {
       this.#trimTimer = undefined
-      if (this.log.nextTrimSeq !== undefined) this.#commits.join()
+      if (this.log.nextTrims !== undefined) this.#commits.join()
     })
   }
 }
