@@ -9,20 +9,21 @@ import type { Failure } from '../lib/errors.ts'
 import { TimerWheel } from '../lib/timer-wheel.ts'
 import type { Authenticator, Authorizer } from '../ports/auth.ts'
 import type { Clock } from '../ports/clock.ts'
-import { logScope } from '../ports/ledger.ts'
-import type { LocalBroker, LocalConsumer, LocalSession, PublishGate } from '../ports/local.ts'
+import type { LocalBroker, LocalConsumer, LocalSession, LocalSessionOptions, PublishGate } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
 import type { Mark, Store, StoreOwner, Ticket } from '../ports/store.ts'
 import type { Acceptor, Link, LinkOwner, ListenerTraits } from '../ports/transport.ts'
 import { ReasonCode } from '../protocol/reason.ts'
 import { Alarms } from './alarms.ts'
+import { Backlog } from './backlog.ts'
 import { Connection } from './connection.ts'
 import type { Core } from './core.ts'
 import { Counters } from './counters.ts'
 import { Delivery } from './deliver.ts'
 import { FlushQueue } from './flush-queue.ts'
 import { HouseTopics } from './house-topics.ts'
+import { LaneRules } from './lane-rules.ts'
 import { Ledger, type LossSummary } from './ledger.ts'
 import { LocalClient } from './local-session.ts'
 import { PublishPath } from './publish.ts'
@@ -70,8 +71,10 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     const wheel = new TimerWheel(wheelTickMs, clock.nowMs())
     const retained = new RetainedTable(store.retained, settings.retainedCountMax, settings.retainedBytesMax)
     const ledger = new Ledger(store.ledger, clock)
-    const delivery = new Delivery({ clock, log, store, router, counters, ledger })
-    const publishPath = new PublishPath({ ...parts, router, retained, delivery, counters })
+    const laneRules = new LaneRules(settings.laneRules)
+    const delivery = new Delivery({ clock, log, store, router, counters, ledger, laneRules })
+    const backlog = new Backlog({ clock, log, messages: store.log, counters, ledger, settings })
+    const publishPath = new PublishPath({ ...parts, router, retained, delivery, counters, laneRules, backlog })
     const sessions = new SessionTable({
       clock,
       wheel,
@@ -97,6 +100,8 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       sessions,
       retained,
       delivery,
+      laneRules,
+      backlog,
       publishPath,
       flushQueue: new FlushQueue(clock),
       sysTopics: undefined,
@@ -157,8 +162,8 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     return new Connection(this.#core, link, traits)
   }
 
-  openSession(clientId: string, consumer: LocalConsumer): LocalSession {
-    const client = new LocalClient(this.#core, clientId, consumer)
+  openSession(clientId: string, consumer: LocalConsumer, options: LocalSessionOptions = {}): LocalSession {
+    const client = new LocalClient(this.#core, clientId, consumer, options)
     this.#localClients.push(client)
     return client
   }
@@ -207,21 +212,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
 
   /** Takes out of the log what nobody needs, and what is over its bounds. */
   #trimLog(): void {
-    const { counters, ledger, log, sessions, settings, store } = this.#core
-    const unneeded = sessions.saveCursors()
-    const messages = store.log
-    const kept = messages.lastSeq - Math.max(unneeded, messages.firstSeq - 1)
-    const overCount = kept - settings.backlogCountMax
-    const overBytes = (messages.byteCount - settings.backlogBytesMax) / (messages.byteCount / messages.messageCount)
-    const dropCount = Math.min(kept, Math.max(0, overCount, Math.ceil(overBytes) || 0))
-    if (dropCount > 0) {
-      counters.dropped.backlogFull += dropCount
-      const firstSeq = messages.lastSeq - kept + 1
-      const lastSeq = firstSeq + dropCount - 1
-      ledger.droppedRange({ reason: 'backlog_full', scope: logScope, lane: 0, firstSeq, lastSeq, count: dropCount })
-      log.warn({ count: dropCount, seq: messages.firstSeq }, 'backlog is full, oldest messages dropped')
-    }
-    const upTo = messages.lastSeq - kept + dropCount
-    if (upTo >= messages.firstSeq) messages.trim(upTo)
+    const { backlog, sessions } = this.#core
+    backlog.trim(sessions.saveCursors())
   }
 }

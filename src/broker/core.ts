@@ -6,10 +6,12 @@ import type { Log } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
 import type { Store } from '../ports/store.ts'
 import type { AckQueue } from './ack-queue.ts'
+import type { Backlog } from './backlog.ts'
 import type { Connection } from './connection.ts'
 import type { Counters } from './counters.ts'
 import type { Delivery } from './deliver.ts'
 import type { FlushQueue } from './flush-queue.ts'
+import type { LaneRules } from './lane-rules.ts'
 import type { Ledger } from './ledger.ts'
 import type { PublishPath } from './publish.ts'
 import type { RetainedTable } from './retained.ts'
@@ -31,6 +33,8 @@ export interface Core {
   readonly sessions: SessionTable
   readonly retained: RetainedTable
   readonly delivery: Delivery
+  readonly laneRules: LaneRules
+  readonly backlog: Backlog
   readonly publishPath: PublishPath
   readonly flushQueue: FlushQueue
   /** undefined when nothing is published below $SYS. Set before the first link is accepted. */

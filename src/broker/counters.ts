@@ -32,6 +32,8 @@ export class Counters {
     notAuthorized: 0,
     /** Taken out of the log, oldest first, because it was over its bounds. */
     backlogFull: 0,
+    /** Refused, or taken and not stored, because their lane of the log was full. */
+    laneFull: 0,
     /** QoS >= 1 refused because the store cannot be written. */
     storeFailed: 0,
   }

@@ -7,12 +7,14 @@
  */
 import { must } from '../lib/assert.ts'
 import type { Clock } from '../ports/clock.ts'
+import { lanes } from '../ports/lane.ts'
 import type { Log } from '../ports/log.ts'
 import type { MessageLog, ReadLimit, Seq, Store, StoredMessage } from '../ports/store.ts'
 import type { Qos } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Counters } from './counters.ts'
 import { Departures } from './departures.ts'
+import type { LaneRules } from './lane-rules.ts'
 import type { Ledger } from './ledger.ts'
 import { noTicket } from './publish.ts'
 import type { Recipient, Router } from './router.ts'
@@ -20,6 +22,7 @@ import { SlotState } from './send-window.ts'
 import type { Attachment, Session, Waiting } from './session.ts'
 
 const readLimit: ReadLimit = { countMax: 512, bytesMax: 1_048_576 }
+const laneReadLimits: readonly ReadLimit[] = lanes.map((lane) => ({ ...readLimit, lane }))
 
 /** After a failed read of the log the next try waits this long. */
 const readRetryMs = 1000
@@ -31,19 +34,29 @@ export class Delivery {
   readonly #router: Router
   readonly #counters: Counters
   readonly #ledger: Ledger
+  readonly #laneRules: LaneRules
   /** Up to here live sessions have been served. */
   #routedSeq: Seq
   #isRouting = false
   readonly #departures: Departures
 
-  constructor(parts: { clock: Clock; log: Log; store: Store; router: Router; counters: Counters; ledger: Ledger }) {
+  constructor(parts: {
+    clock: Clock
+    log: Log
+    store: Store
+    router: Router
+    counters: Counters
+    ledger: Ledger
+    laneRules: LaneRules
+  }) {
     this.#clock = parts.clock
     this.#log = parts.log
     this.#messages = parts.store.log
     this.#router = parts.router
     this.#counters = parts.counters
     this.#ledger = parts.ledger
-    this.#departures = new Departures(parts.store, parts.counters, parts.ledger)
+    this.#laneRules = parts.laneRules
+    this.#departures = new Departures(parts)
     this.#routedSeq = parts.store.log.lastSeq
   }
 
@@ -108,11 +121,12 @@ export class Delivery {
   /** @param askedUpTo where the log ended when `stored` was asked for: an empty answer means nothing is left up to there */
   #route(stored: readonly StoredMessage[], askedUpTo: Seq): void {
     if (stored.length === 0) this.#routedSeq = askedUpTo
-    for (const { seq, publish } of stored) {
+    for (const { seq, publish, lane } of stored) {
       const recipients = this.#router.match(publish.topic)
       for (let i = 0; i < recipients.length; i++) {
         const recipient = recipients[i] as Recipient
         const session = recipient.session
+        if (session.lane !== undefined && session.lane !== lane) continue
         if (session.reader === 'live' && seq >= session.nextSeq && !this.#sendStored(recipient, publish, seq)) {
           session.reader = 'catching-up'
           session.nextSeq = seq
@@ -182,7 +196,8 @@ export class Delivery {
       let isAnswered = false
       let isInside = true
       const durableSeq = this.#messages.durableSeq
-      this.#messages.read(session.nextSeq, readLimit, (stored, failure) => {
+      const limit = session.lane === undefined ? readLimit : (laneReadLimits[session.lane] as ReadLimit)
+      this.#messages.read(session.nextSeq, limit, (stored, failure) => {
         isAnswered = true
         if (failure === undefined) this.#sendRead(session, stored, durableSeq)
         else this.#log.error({ err: failure, clientId: session.clientId, seq: session.nextSeq }, 'log cannot be read')
@@ -308,12 +323,12 @@ export class Delivery {
   ): void {
     if (this.#isExpired(message)) {
       this.#counters.dropped.expired++ // [MQTT-3.3.2-5]
-      if (seq > 0) this.#ledger.dropped('expired', session.clientId, 0, seq)
+      if (seq > 0) this.#ledger.dropped('expired', session.clientId, this.#laneRules.laneOf(message), seq)
       return
     }
     if (this.#open(session, attachment, message, qos, retain, recipient, seq) === 0) {
       this.#counters.dropped.tooLarge++
-      if (seq > 0) this.#ledger.dropped('too_large', session.clientId, 0, seq)
+      if (seq > 0) this.#ledger.dropped('too_large', session.clientId, this.#laneRules.laneOf(message), seq)
     }
   }
 

@@ -7,6 +7,7 @@
  */
 import type { Seq, Store, Ticket } from '../ports/store.ts'
 import type { Counters } from './counters.ts'
+import type { LaneRules } from './lane-rules.ts'
 import type { Ledger } from './ledger.ts'
 import { noTicket } from './publish.ts'
 import { SlotState } from './send-window.ts'
@@ -16,12 +17,14 @@ export class Departures {
   readonly #store: Store
   readonly #counters: Counters
   readonly #ledger: Ledger
+  readonly #laneRules: LaneRules
   readonly #waiting = new Set<Session>()
 
-  constructor(store: Store, counters: Counters, ledger: Ledger) {
-    this.#store = store
-    this.#counters = counters
-    this.#ledger = ledger
+  constructor(parts: { store: Store; counters: Counters; ledger: Ledger; laneRules: LaneRules }) {
+    this.#store = parts.store
+    this.#counters = parts.counters
+    this.#ledger = parts.ledger
+    this.#laneRules = parts.laneRules
   }
 
   /** Sessions with something that waits for a group commit. */
@@ -107,7 +110,7 @@ export class Departures {
       const seq = window.seqOf(packetId)
       window.close(packetId)
       this.#counters.dropped.tooLarge++
-      if (seq > 0) this.#ledger.dropped('too_large', session.clientId, 0, seq)
+      if (seq > 0) this.#ledger.dropped('too_large', session.clientId, this.#laneRules.laneOf(message), seq)
       session.memberships?.onAcknowledged(packetId)
     }
   }

@@ -1,6 +1,6 @@
 /** A client inside the process (ports/local.ts): a durable session whose attachment is a consumer, not a link. */
 import { assert } from '../lib/assert.ts'
-import type { LocalConsumer, LocalSession } from '../ports/local.ts'
+import type { LocalConsumer, LocalSession, LocalSessionOptions } from '../ports/local.ts'
 import type { Seq, Ticket } from '../ports/store.ts'
 import type { Qos, SubscriptionRequest } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
@@ -16,7 +16,7 @@ export class LocalClient implements LocalSession, Attachment {
   readonly outlivesUs = false
   inflightMax = 1
 
-  constructor(core: Core, clientId: string, consumer: LocalConsumer) {
+  constructor(core: Core, clientId: string, consumer: LocalConsumer, { lane }: LocalSessionOptions) {
     assert(clientId.startsWith('$'), 'client ids inside the house begin with $')
     this.#core = core
     this.#consumer = consumer
@@ -27,6 +27,7 @@ export class LocalClient implements LocalSession, Attachment {
       expiryIntervalSeconds: Number.POSITIVE_INFINITY,
       will: undefined,
     }).session
+    this.#session.lane = lane
   }
 
   subscribe(subscriptions: readonly SubscriptionRequest[]): void {
@@ -78,7 +79,9 @@ export class LocalClient implements LocalSession, Attachment {
 
   get backlogCount(): number {
     const { delivery, store } = this.#core
-    return store.log.lastSeq - this.#session.cursor(delivery.routedSeq)
+    const { lane } = this.#session
+    const ahead = store.log.lastSeq - this.#session.cursor(delivery.routedSeq)
+    return Math.min(ahead, lane === undefined ? store.log.messageCount : (store.log.extents[lane]?.messageCount ?? 0))
   }
 
   get canTake(): boolean {

@@ -7,12 +7,15 @@
  */
 import type { Authorizer, Principal } from '../ports/auth.ts'
 import type { Clock } from '../ports/clock.ts'
+import type { Lane } from '../ports/lane.ts'
 import type { PublishGate } from '../ports/local.ts'
 import type { Store, Ticket } from '../ports/store.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import { ReasonCode } from '../protocol/reason.ts'
+import type { Backlog } from './backlog.ts'
 import type { Counters } from './counters.ts'
 import type { Delivery } from './deliver.ts'
+import type { LaneRules } from './lane-rules.ts'
 import type { RetainedTable } from './retained.ts'
 import type { Recipient, Router } from './router.ts'
 import type { Session } from './session.ts'
@@ -29,6 +32,8 @@ export class PublishPath {
   readonly #retained: RetainedTable
   readonly #delivery: Delivery
   readonly #counters: Counters
+  readonly #laneRules: LaneRules
+  readonly #backlog: Backlog
   /** What the last call of `publish` decided; fields instead of an object per message. */
   reasonCode: ReasonCode = ReasonCode.success
   ticket: Ticket = noTicket
@@ -42,6 +47,8 @@ export class PublishPath {
     retained: RetainedTable
     delivery: Delivery
     counters: Counters
+    laneRules: LaneRules
+    backlog: Backlog
   }) {
     this.#authorizer = parts.authorizer
     this.#gate = parts.gate
@@ -51,6 +58,8 @@ export class PublishPath {
     this.#retained = parts.retained
     this.#delivery = parts.delivery
     this.#counters = parts.counters
+    this.#laneRules = parts.laneRules
+    this.#backlog = parts.backlog
   }
 
   /**
@@ -108,16 +117,35 @@ export class PublishPath {
       this.#refuseUnwritable()
       return
     }
+    let lane: Lane | undefined
+    if (this.#backlog.isNearlyFull && message.qos > 0 && recipients.some(wantsLog)) {
+      lane = this.#laneRules.laneOf(message)
+      if (this.#backlog.whenFull(lane) === 'refuse' && this.#backlog.isFull(lane)) {
+        this.#counters.dropped.laneFull++
+        this.reasonCode = ReasonCode.quotaExceeded
+        return
+      }
+    }
     message.isForMany = recipients.length > 1
     let isWantedByDurable = false
     for (let i = 0; i < recipients.length; i++) {
       const recipient = recipients[i] as Recipient
+      const only = recipient.session.lane
+      if (only !== undefined) {
+        lane ??= this.#laneRules.laneOf(message)
+        if (only !== lane) continue
+      }
       if (message.qos > 0 && wantsLog(recipient)) isWantedByDurable = true
       else if (!(recipient.noLocal && recipient.session === publisher)) this.#delivery.now(recipient, message)
     }
     if (recipients.length === 0 && message.qos > 0) this.reasonCode = ReasonCode.noMatchingSubscribers
     if (!isWantedByDurable) return
-    this.#store.log.append(message)
+    lane ??= this.#laneRules.laneOf(message)
+    if (this.#backlog.isNearlyFull && this.#backlog.isFull(lane)) {
+      this.#counters.dropped.laneFull++
+      return
+    }
+    this.#store.log.append(message, lane)
     this.#counters.storedMessages++
     this.ticket = this.#store.lastTicket
   }

@@ -17,6 +17,7 @@
  */
 import { RingQueue } from '../lib/ring-queue.ts'
 import type { WheelTimer } from '../lib/timer-wheel.ts'
+import type { Lane } from '../ports/lane.ts'
 import type { OutboundRecord, Seq, SessionRecord, Ticket } from '../ports/store.ts'
 import type { Qos, Version } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
@@ -101,6 +102,8 @@ export class Session {
   expiryTimer: WheelTimer | undefined
   attachment: Attachment | undefined
   disconnectedAtMs: number | undefined
+  /** The only lane it gets messages of; undefined = all. */
+  lane: Lane | undefined
   will: PendingWill | undefined
   /** undefined while no shared subscription was made. */
   memberships: Memberships | undefined

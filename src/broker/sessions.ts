@@ -9,6 +9,8 @@
  */
 import { type TimerWheel, WheelTimer } from '../lib/timer-wheel.ts'
 import type { Clock } from '../ports/clock.ts'
+import { lanes } from '../ports/lane.ts'
+import { everyLane } from '../ports/ledger.ts'
 import type { Seq, SessionRecord, Store, SubscriptionRecord } from '../ports/store.ts'
 import type { Version } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
@@ -200,10 +202,10 @@ export class SessionTable {
     this.#sessions.get(clientId)?.addIncomingQos2(packetId)
   }
 
-  /** Stores how far each session came, and answers the seq up to which nobody needs the log any more. */
-  saveCursors(): Seq {
+  /** Stores how far each session came, and answers by lane the seq up to which nobody needs the log any more. */
+  saveCursors(): Seq[] {
     const routedSeq = this.#delivery.routedSeq
-    let neededFrom = routedSeq + 1
+    const unneeded = lanes.map(() => routedSeq)
     for (const session of this.#sessions.values()) {
       if (!session.isDurable) continue
       const cursor = session.cursor(routedSeq)
@@ -211,9 +213,11 @@ export class SessionTable {
         session.savedCursor = cursor
         this.#store.sessions.saveCursor(session.clientId, cursor)
       }
-      if (cursor < neededFrom - 1) neededFrom = cursor + 1
+      for (const lane of session.lane === undefined ? lanes : [session.lane]) {
+        unneeded[lane] = Math.min(unneeded[lane] as Seq, cursor)
+      }
     }
-    return neededFrom - 1
+    return unneeded
   }
 
   *[Symbol.iterator](): Generator<Session> {
@@ -261,7 +265,8 @@ export class SessionTable {
     const hadWaiting = session.isDurable && session.subscriptions.size > 0 && seenSeq < lastSeq
     if (hadWaiting) {
       const [reason, scope] = ['session_expired', session.clientId] as const
-      this.#ledger.droppedRange({ reason, scope, lane: 0, firstSeq: seenSeq + 1, lastSeq, count: undefined })
+      const lane = session.lane ?? everyLane
+      this.#ledger.droppedRange({ reason, scope, lane, firstSeq: seenSeq + 1, lastSeq, count: undefined })
     }
     this.end(session)
   }

@@ -1,4 +1,5 @@
 /** The limits and choices of the broker core. Every number is a bound; config/schema.ts documents the defaults. */
+import type { LaneLimits, LaneRule } from './lane-rules.ts'
 import type { ShareStrategy } from './share-strategy.ts'
 import type { SysSettings } from './sys-topics.ts'
 
@@ -39,7 +40,11 @@ export interface BrokerSettings {
   readonly retainedCountMax: number
   /** Of all retained payloads together. */
   readonly retainedBytesMax: number
-  /** Messages, and bytes of them, that the log keeps for sessions that lag; beyond it the oldest go. */
+  /** The first whose filter matches decides. */
+  readonly laneRules: readonly LaneRule[]
+  /** By lane. */
+  readonly laneLimits: readonly LaneLimits[]
+  /** Messages, and bytes of them, that the log keeps for sessions that lag, in all lanes; beyond it the oldest go. */
   readonly backlogCountMax: number
   readonly backlogBytesMax: number
   /** Where the summary of the ledger is published. */

@@ -10,7 +10,7 @@
  */
 import { assert } from '../lib/assert.ts'
 import { RingQueue } from '../lib/ring-queue.ts'
-import type { LossReason } from '../ports/ledger.ts'
+import { everyLane, type LossReason } from '../ports/ledger.ts'
 import type { Seq } from '../ports/store.ts'
 import type { Qos } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
@@ -301,7 +301,9 @@ export class ShareGroup implements Attachment {
   /** Of what was stored, that is. */
   #recordLoss(reason: LossReason, packetId: number): void {
     const seq = this.#session.window.seqOf(packetId)
-    if (seq > 0) this.#core.ledger.dropped(reason, this.#session.clientId, 0, seq)
+    const message = this.#session.window.messageOf(packetId)
+    const lane = message === undefined ? everyLane : this.#core.laneRules.laneOf(message)
+    if (seq > 0) this.#core.ledger.dropped(reason, this.#session.clientId, lane, seq)
   }
 
   #claim(clientId: string, isDurable: boolean): Session {

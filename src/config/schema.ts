@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { choice, name, option, optional, type Profile, path } from './option.ts'
 import { bridgeSection } from './sections/bridge.ts'
+import { laneSection, topicSection } from './sections/lane.ts'
 import { listenerSection } from './sections/listener.ts'
 import { mqttSection } from './sections/mqtt.ts'
 import { serialSection } from './sections/serial.ts'
@@ -32,6 +33,8 @@ export function settingsSchema(profile: Profile) {
     ),
     mqtt: option(mqttSection(profile), {}, 'What a client may do and how much of it.'),
     store: option(storeSection(profile), {}, 'How safe acknowledged messages are, and how many may pile up.'),
+    lane: option(laneSection(), {}, 'How much of each kind of message may pile up.'),
+    topic: topicSection(),
     sys: option(sysSection(), {}, 'What the broker publishes about itself.'),
     listener: listenerSection(profile),
     serial: serialSection(),

@@ -8,22 +8,33 @@ import type { z } from 'zod'
 import { type Address, type HostAndPort, isLocal, type SocketPath } from './address.ts'
 import { type CamelCased, camelCased } from './camel-case.ts'
 import type { SettingsSchema } from './schema.ts'
+import { bytesShares, type LaneName } from './sections/lane.ts'
 
 /** What the schema lets through, with the keys of TOML. */
 export type Parsed = z.output<SettingsSchema>
 export type ParsedListener = Parsed['listener'][number]
+export type ParsedLane = Parsed['lane'][LaneName]
 export type ParsedBridge = Parsed['bridge'][number]
 
-type Plain = Pick<CamelCased<Parsed>, 'log' | 'mqtt' | 'store' | 'sys'>
+type Plain = Pick<CamelCased<Parsed>, 'log' | 'mqtt' | 'store' | 'topic' | 'sys'>
 
 export interface Settings extends Plain {
   /** Letters, digits, `.`, `-` and `_`: fit for client ids and topics. */
   readonly name: string
   /** Absolute. Need not exist. */
   readonly dataDir: string
+  readonly lane: Readonly<Record<LaneName, LaneSettings>>
   readonly listeners: readonly ListenerSettings[]
   readonly serials: readonly SerialLineSettings[]
   readonly bridges: readonly BridgeSettings[]
+}
+
+export interface LaneSettings {
+  readonly bytesMax: number
+  readonly countMax: number
+  /** undefined = no limit */
+  readonly ageSecondsMax: number | undefined
+  readonly whenFull: ParsedLane['when_full']
 }
 
 export interface ListenerSettings {
@@ -84,11 +95,12 @@ export interface BridgeTls {
 
 /** @param configPath what relative certificate files are relative to; undefined = the working directory */
 export function toSettings(parsed: Parsed, configPath: string | undefined): Settings {
-  const { name = hostname().replace(/[^\w.-]/g, '-'), log, mqtt, store, sys } = parsed
+  const { name = hostname().replace(/[^\w.-]/g, '-'), log, mqtt, store, lane, topic, sys } = parsed
   const folder = configPath === undefined ? '.' : dirname(configPath)
   const locate = (file: string) => resolve(folder, file)
   return {
-    ...camelCased({ log, mqtt, store, sys }),
+    ...camelCased({ log, mqtt, store, topic, sys }),
+    lane: toLanes(lane, store),
     name,
     dataDir: resolve(parsed.data_dir),
     listeners: parsed.listener.map((listener) => toListener(listener, locate)),
@@ -122,6 +134,16 @@ export function hasTls({ type }: ParsedListener): boolean {
 
 export function hasWebSocket({ type }: ParsedListener): boolean {
   return type === 'ws' || type === 'wss'
+}
+
+function toLanes(lane: Parsed['lane'], store: Parsed['store']): Record<LaneName, LaneSettings> {
+  const toLane = (name: LaneName): LaneSettings => ({
+    bytesMax: lane[name].bytes_max ?? Math.ceil(store.backlog_bytes_max * bytesShares[name]),
+    countMax: lane[name].count_max ?? store.backlog_count_max,
+    ageSecondsMax: lane[name].age_seconds_max,
+    whenFull: lane[name].when_full,
+  })
+  return { control: toLane('control'), event: toLane('event'), telemetry: toLane('telemetry'), bulk: toLane('bulk') }
 }
 
 function toListener(listener: ParsedListener, locate: (file: string) => string): ListenerSettings {

@@ -1,14 +1,17 @@
 /** Settings as people write them -> limits of the broker core. */
 
 import { packageVersion } from '../adapters/system/version.ts'
+import type { LaneLimits } from '../broker/lane-rules.ts'
 import type { BrokerSettings } from '../broker/settings.ts'
-import type { Settings } from '../config/settings.ts'
+import type { LaneSettings, Settings } from '../config/settings.ts'
+import { Lane, laneNames } from '../ports/lane.ts'
 
 /** In settings as on the wire, this many seconds mean for ever. */
 const foreverSeconds = 4_294_967_295
 
 /** @param lossTopic where the summary of the ledger is published */
-export function brokerSettings({ name, mqtt, store, sys }: Settings, lossTopic: string): BrokerSettings {
+export function brokerSettings(settings: Settings, lossTopic: string): BrokerSettings {
+  const { name, mqtt, store, lane, topic, sys } = settings
   const sessionExpirySecondsMax = seconds(mqtt.sessionExpirySecondsMax)
   return {
     packetBytesMax: mqtt.packetBytesMax,
@@ -30,6 +33,8 @@ export function brokerSettings({ name, mqtt, store, sys }: Settings, lossTopic: 
     sharedSubscriptionStrategy: mqtt.sharedSubscriptionStrategy,
     retainedCountMax: mqtt.retainedCountMax,
     retainedBytesMax: mqtt.retainedBytesMax,
+    laneRules: topic.map((rule) => ({ topicFilter: rule.filter, lane: Lane[rule.lane] })),
+    laneLimits: laneNames.map((laneName) => laneLimits(lane[laneName])),
     backlogCountMax: store.backlogCountMax,
     backlogBytesMax: store.backlogBytesMax,
     lossTopic,
@@ -43,6 +48,10 @@ export function brokerSettings({ name, mqtt, store, sys }: Settings, lossTopic: 
         }
       : undefined,
   }
+}
+
+function laneLimits({ bytesMax, countMax, ageSecondsMax, whenFull }: LaneSettings): LaneLimits {
+  return { bytesMax, countMax, ageMsMax: (ageSecondsMax ?? Number.POSITIVE_INFINITY) * 1000, whenFull }
 }
 
 function seconds(value: number): number {

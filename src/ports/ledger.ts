@@ -37,6 +37,7 @@ export interface LossRecord {
   readonly reason: LossReason
   /** The session that did not get them; `logScope` when everybody did not who still wanted them. */
   readonly scope: string
+  /** `everyLane` when they may be of several. */
   readonly lane: number
   /** The log that the seqs belong to. */
   readonly epoch: string
@@ -52,6 +53,8 @@ export interface LossRecord {
 
 /** In place of a client id. */
 export const logScope = '$log'
+
+export const everyLane = -1
 
 /** Several sessions, after old records were put together. */
 export const manyScope = '$several'

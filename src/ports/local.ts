@@ -3,6 +3,7 @@
  */
 import type { Qos, SubscriptionRequest } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
+import type { Lane } from './lane.ts'
 import type { Seq, Ticket } from './store.ts'
 
 /**
@@ -12,7 +13,12 @@ import type { Seq, Ticket } from './store.ts'
  */
 export interface LocalBroker {
   /** Opens or resumes the durable session `clientId`; it never expires. */
-  openSession(clientId: string, consumer: LocalConsumer): LocalSession
+  openSession(clientId: string, consumer: LocalConsumer, options?: LocalSessionOptions): LocalSession
+}
+
+export interface LocalSessionOptions {
+  /** The only lane whose messages come, QoS 0 too; the session has its own place in it. Every lane unless given. */
+  readonly lane?: Lane | undefined
 }
 
 /**

@@ -3,9 +3,11 @@
 import { listenerPolicy } from '../../src/adapters/auth-listener/policy.ts'
 import { MemoryStore } from '../../src/adapters/store-memory/store.ts'
 import { Broker } from '../../src/broker/broker.ts'
+import type { LaneLimits } from '../../src/broker/lane-rules.ts'
 import type { BrokerSettings } from '../../src/broker/settings.ts'
 import { must } from '../../src/lib/assert.ts'
 import type { Authenticator, Authorizer } from '../../src/ports/auth.ts'
+import { lanes } from '../../src/ports/lane.ts'
 import type { PublishGate } from '../../src/ports/local.ts'
 import type { Log } from '../../src/ports/log.ts'
 import type { Store } from '../../src/ports/store.ts'
@@ -30,6 +32,13 @@ import { PipeLink } from './pipe-link.ts'
 import { SeededRandom } from './seeded-random.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
+export const roomyLane: LaneLimits = {
+  countMax: Number.POSITIVE_INFINITY,
+  bytesMax: 1_000_000,
+  ageMsMax: Number.POSITIVE_INFINITY,
+  whenFull: 'drop_oldest',
+}
+
 export const testSettings: BrokerSettings = {
   packetBytesMax: 65_536,
   inflightMax: 8,
@@ -47,6 +56,8 @@ export const testSettings: BrokerSettings = {
   sharedSubscriptionStrategy: 'round_robin',
   retainedCountMax: 100,
   retainedBytesMax: 10_000,
+  laneRules: [],
+  laneLimits: lanes.map(() => roomyLane),
   backlogCountMax: 100_000,
   backlogBytesMax: 100_000_000,
   lossTopic: '$edge/loss',

@@ -83,10 +83,11 @@ export class MemoryMessageLog implements MessageLog {
   }
 
   trim(upTo: Seq, lane?: Lane): void {
-    this.#join(() => {
-      if (lane !== undefined) this.#queue(lane).dropUpTo(upTo)
-      else for (const queue of this.#disk.lanes) queue.dropUpTo(upTo)
-    })
+    const seq = Math.min(upTo, this.lastSeq)
+    const queues = lane === undefined ? this.#disk.lanes : [this.#queue(lane)]
+    for (const queue of queues) queue.dropUpTo(seq)
+    // Once more for what is not durable yet.
+    if (seq > this.durableSeq) this.#join(() => queues.map((queue) => queue.dropUpTo(seq)))
   }
 
   findExcess(lane: Lane, bounds: LaneBounds, answer: (excess: Excess | undefined) => void): void {

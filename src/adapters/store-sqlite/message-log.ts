@@ -136,7 +136,10 @@ export class SqliteMessageLog implements MessageLog {
     const state = this.#stateOf(lane)
     const { countMax, bytesMax, notBeforeMs } = bounds
     const isNone = state.messageCount <= countMax && state.byteCount <= bytesMax && notBeforeMs < 0
-    if (isNone || state.messageCount === 0) return answer(undefined)
+    if (isNone || state.messageCount === 0) {
+      answer(undefined)
+      return
+    }
     const values = [
       state.trimSeq,
       excessCountMax,
@@ -247,17 +250,20 @@ export class SqliteMessageLog implements MessageLog {
   #findStart(lane: Lane): void {
     const state = this.#stateOf(lane)
     const { trimSeq } = state
-    if (trimSeq >= state.lastSeq) return state.startsAt(undefined)
-    if (trimSeq + 1 >= this.#recent.firstNumber) return state.startsAt(this.#findRecent(lane, trimSeq + 1))
-    if (this.#isFindingStart[lane] === true) return
-    this.#isFindingStart[lane] = true
-    this.#statement('laneStart', lane).rows([trimSeq], ([row]) => {
-      this.#isFindingStart[lane] = false
-      if (state.trimSeq !== trimSeq) return this.#findStart(lane)
-      // Without a row it is in memory only, or there is none.
-      if (row !== undefined) state.startsAt({ seq: row.seq, number: row.number, startByte: row.start_byte })
-      else state.startsAt(this.#findRecent(lane, this.#recent.firstNumber))
-    })
+    if (trimSeq >= state.lastSeq) {
+      state.startsAt(undefined)
+    } else if (trimSeq + 1 >= this.#recent.firstNumber) {
+      state.startsAt(this.#findRecent(lane, trimSeq + 1))
+    } else if (this.#isFindingStart[lane] !== true) {
+      this.#isFindingStart[lane] = true
+      this.#statement('laneStart', lane).rows([trimSeq], ([row]) => {
+        this.#isFindingStart[lane] = false
+        if (state.trimSeq !== trimSeq) this.#findStart(lane)
+        // Without a row it is in memory only, or there is none.
+        else if (row === undefined) state.startsAt(this.#findRecent(lane, this.#recent.firstNumber))
+        else state.startsAt({ seq: row.seq, number: row.number, startByte: row.start_byte })
+      })
+    }
   }
 
   #findRecent(lane: Lane, from: Seq): LaneStart | undefined {
