@@ -10,7 +10,7 @@ const mayImport = {
   broker: ['ports', 'protocol', 'lib'],
   bridge: ['ports', 'protocol', 'lib'],
   gateway: ['ports', 'protocol', 'lib'],
-  config: ['lib'],
+  config: ['protocol', 'lib'],
   adapters: ['ports', 'protocol', 'lib'],
   admin: ['ports', 'lib'],
   node: ['adapters', 'admin', 'broker', 'bridge', 'gateway', 'ports', 'protocol', 'config', 'lib'],

@@ -36,7 +36,7 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
       ? new Fleet({ local: broker, clock, log })
       : undefined
     fleet?.start()
-    const bridges = makeBridges(settings, { local: broker, marks, epoch, clock, random: systemRandom, log })
+    const bridges = await makeBridges(settings, { local: broker, marks, epoch, clock, random: systemRandom, log })
     const listeners = await Listeners.open(settings, broker, log)
     const control = await openControl(settings, brokerRoutes({ settings, broker, store }), log)
     return new RunningNode({ settings, log, store, broker, control, listeners, bridges, serials: [] })

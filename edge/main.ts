@@ -38,7 +38,7 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
       ? new Fleet({ local: broker, clock, log })
       : undefined
     fleet?.start()
-    const bridges = makeBridges(settings, { local: broker, marks, epoch, clock, random: systemRandom, log })
+    const bridges = await makeBridges(settings, { local: broker, marks, epoch, clock, random: systemRandom, log })
     const driver = new SerialPortDriver()
     const serialParts = {
       driver,

@@ -1,12 +1,13 @@
 /**
  * Which topics cross a bridge and what they are called on the other side, in mosquitto's terms: a rule's filter stands
- * behind the local prefix here and behind the remote prefix there.
+ * behind the local prefix here and behind the remote prefix there. With an empty filter the two prefixes are whole
+ * topics, and exactly one topic crosses.
  *
  *   out  local prefix + filter --> remote prefix + filter      in  the reverse
  */
 
 import type { Qos } from '../protocol/packet.ts'
-import { isValidTopicFilter, topicMatches } from '../protocol/topic.ts'
+import { topicMatches } from '../protocol/topic.ts'
 
 export interface MappingRule {
   readonly filter: string
@@ -16,38 +17,53 @@ export interface MappingRule {
   readonly remotePrefix: string
 }
 
+/** A rule seen from the side that messages come from. */
+interface Crossing {
+  readonly from: string
+  readonly cut: number
+  readonly put: string
+  readonly qos: Qos
+}
+
 /** One direction: what to subscribe to on the near side, and the topic on the far side. */
 export class Mapping {
-  readonly #rules: readonly { readonly from: string; readonly cut: number; readonly put: string; readonly qos: Qos }[]
+  readonly #crossings: readonly Crossing[]
 
   /** @param direction `out`: topics come from the local side; `in`: from the remote side */
   constructor(rules: readonly MappingRule[], direction: 'out' | 'in') {
-    this.#rules = rules.map((rule) => {
+    this.#crossings = rules.map((rule) => {
       const near = direction === 'out' ? rule.localPrefix : rule.remotePrefix
       const far = direction === 'out' ? rule.remotePrefix : rule.localPrefix
       return { from: near + rule.filter, cut: near.length, put: far, qos: rule.qos }
     })
   }
 
+  /** Each filter once, at the highest QoS of the rules that have it. */
   get subscriptions(): readonly { readonly topicFilter: string; readonly qos: Qos }[] {
-    return this.#rules.map((rule) => ({ topicFilter: rule.from, qos: rule.qos }))
+    const highest = new Map<string, Qos>()
+    for (const { from, qos } of this.#crossings) {
+      highest.set(from, Math.max(qos, highest.get(from) ?? 0) as Qos)
+    }
+    return [...highest].map(([topicFilter, qos]) => ({ topicFilter, qos }))
   }
 
   /** The topic on the far side by the first rule that fits; undefined when none does. */
   map(topic: string): string | undefined {
-    for (const rule of this.#rules) {
-      if (topicMatches(rule.from, topic)) return rule.put + topic.slice(rule.cut)
+    const crossing = this.#find(topic)
+    const mapped = crossing === undefined ? '' : crossing.put + topic.slice(crossing.cut)
+    return mapped === '' ? undefined : mapped
+  }
+
+  /** The QoS that a message of `topic` crosses with: the publisher's, and no higher than the rule that maps it says. */
+  qosOf(topic: string, qos: Qos): Qos {
+    return Math.min(qos, this.#find(topic)?.qos ?? 0) as Qos
+  }
+
+  #find(topic: string): Crossing | undefined {
+    for (const crossing of this.#crossings) {
+      // `L/#` takes the topic `L` too, which has no more behind the prefix `L/` than half of it.
+      if (topicMatches(crossing.from, topic) && topic.length >= crossing.cut) return crossing
     }
     return undefined
   }
-}
-
-/** Why a rule cannot work; undefined when it can. @example ruleFault(rule) // 'filter "a/#/b" is not valid' */
-export function ruleFault(rule: MappingRule): string | undefined {
-  for (const prefix of [rule.localPrefix, rule.remotePrefix]) {
-    if (/[+#]/.test(prefix)) return `prefix "${prefix}" must not hold wildcards`
-    if (prefix !== '' && !isValidTopicFilter(prefix + rule.filter))
-      return `filter "${prefix + rule.filter}" is not valid`
-  }
-  return isValidTopicFilter(rule.filter) ? undefined : `filter "${rule.filter}" is not valid`
 }

@@ -3,7 +3,8 @@
 export type HostAndPort = { readonly host: string; readonly port: number }
 /** A socket in the file system. */
 export type SocketPath = { readonly path: string }
-export type Address = HostAndPort & { readonly scheme: 'tls' | 'tcp' }
+/** Of a broker. `path` is that of the URL, for WebSocket only. */
+export type Address = HostAndPort & { readonly scheme: 'tls' | 'tcp' | 'wss' | 'ws'; readonly path: string }
 
 /** @returns undefined when `text` is no host and port 0 to 65 535; brackets of an IPv6 host are taken off */
 export function parseHostAndPort(text: string): HostAndPort | undefined {
@@ -16,10 +17,13 @@ export function parseHostAndPort(text: string): HostAndPort | undefined {
 
 /** @returns undefined when `text` is no address of a broker */
 export function parseAddress(text: string): Address | undefined {
-  const match = /^(tls|tcp):\/\/(.+)$/.exec(text)
+  const match = /^(tls|tcp|wss|ws):\/\/([^/]+)(\/[!-~]*)?$/.exec(text)
   const rest = match === null ? undefined : parseHostAndPort(match[2] as string)
   if (rest === undefined || rest.port === 0) return undefined
-  return { scheme: match?.[1] as Address['scheme'], ...rest }
+  const scheme = match?.[1] as Address['scheme']
+  const path = match?.[3]
+  if (path !== undefined && !scheme.startsWith('ws')) return undefined
+  return { scheme, ...rest, path: path ?? '/mqtt' }
 }
 
 /** Where a listener is: host and port, or `unix:` before a path. @returns undefined when `text` is neither */
@@ -30,6 +34,10 @@ export function parseBind(text: string): HostAndPort | SocketPath | undefined {
 
 export function formatBind(bind: HostAndPort | SocketPath): string {
   return 'path' in bind ? `unix:${bind.path}` : formatHostAndPort(bind)
+}
+
+export function isEncrypted({ scheme }: Address): boolean {
+  return scheme === 'tls' || scheme === 'wss'
 }
 
 /** The host and port as one word again. */

@@ -79,7 +79,7 @@ export function address() {
     .string()
     .refine((value) => parseAddress(value) !== undefined)
     .transform((value) => must(parseAddress(value), 'checked address'))
-    .register(notes, { expected: 'tls://host:port or tcp://host:port' })
+    .register(notes, { expected: 'tls://host:port, tcp://host:port, wss://host:port/path or ws://host:port/path' })
 }
 
 /** A prefix that is put before topics: whole levels, so it ends with a slash. */
@@ -89,6 +89,24 @@ export function topicPrefix() {
 
 export function topicFilter() {
   return text('a topic filter such as sensors/+/temperature or #', /^(?=.)(#|([^+#/\0]*|\+)(\/([^+#/\0]*|\+))*(\/#)?)$/)
+}
+
+/** The filter of a bridge's rule: empty where the prefixes are whole topics. */
+export function bridgeFilter() {
+  return text(
+    'a topic filter such as sensors/+/temperature or #, or ""',
+    /^(#|([^+#/\0]*|\+)(\/([^+#/\0]*|\+))*(\/#)?)$/,
+  )
+}
+
+/** A prefix as mosquitto knows it: whatever topics begin with, a whole topic included. */
+export function bridgePrefix() {
+  return text('the beginning of a topic, such as plant-7/, without wildcards', /^[^+#\0]*$/)
+}
+
+/** A list of plain values, empty unless given. @param expected follows "a list of" */
+export function listOf<T extends z.ZodType>(type: T, expected: string, description: string) {
+  return option(z.array(type).register(notes, { expected: `a list of ${expected}` }), [] as never, description)
 }
 
 /** What `schema`, which stands at `path`, takes: words that follow "expected". */

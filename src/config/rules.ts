@@ -4,7 +4,8 @@
  */
 import { accessSync, constants } from 'node:fs'
 import { Failure } from '../lib/errors.ts'
-import { formatBind } from './address.ts'
+import { formatBind, isEncrypted } from './address.ts'
+import { findCircles, ruleFault } from './bridge-rules.ts'
 import { formatSetting, type Path, type SourceOf, unusableSetting } from './complaint.ts'
 import {
   clientCertificate,
@@ -72,10 +73,11 @@ export function brokenRules(parsed: Parsed, sourceOf: SourceOf, locate: (file: s
   }
 
   const checkBridge = (bridge: ParsedBridge, path: Path) => {
-    const { address, certificate, private_key, reconnect_min_ms, reconnect_max_ms } = bridge
-    if (address.scheme === 'tcp') {
+    const { address, fallback_addresses, certificate, private_key, reconnect_min_ms, reconnect_max_ms } = bridge
+    if (![address, ...fallback_addresses].some(isEncrypted)) {
       for (const key of [...tlsKeys, 'server_name'] as const) {
-        if (bridge[key] !== undefined) complain([...path, key], bridge[key], 'none, as address begins with tcp://')
+        if (bridge[key] === undefined) continue
+        complain([...path, key], bridge[key], `none, as address begins with ${address.scheme}://`)
       }
     } else {
       if ((certificate === undefined) !== (private_key === undefined)) {
@@ -91,6 +93,15 @@ export function brokenRules(parsed: Parsed, sourceOf: SourceOf, locate: (file: s
         `at least reconnect_min_ms, which is ${reconnect_min_ms}`,
       )
     }
+    if (bridge.password !== undefined && bridge.username === undefined) {
+      complain([...path, 'username'], undefined, 'a user name beside password')
+    }
+    for (const kind of ['out', 'in', 'both'] as const) {
+      for (const [at, rule] of bridge[kind].entries()) {
+        const fault = ruleFault(rule, kind)
+        if (fault !== undefined) complain([...path, kind, at, fault.key], rule[fault.key], fault.expected)
+      }
+    }
   }
 
   const checkUnique = (list: string, key: string, values: readonly (string | undefined)[]) => {
@@ -103,6 +114,9 @@ export function brokenRules(parsed: Parsed, sourceOf: SourceOf, locate: (file: s
 
   for (const [index, listener] of parsed.listener.entries()) checkListener(listener, ['listener', index])
   for (const [index, bridge] of parsed.bridge.entries()) checkBridge(bridge, ['bridge', index])
+  for (const { bridgeIndex, text } of findCircles(parsed.bridge)) {
+    failures.push(new Failure('ERR_BRIDGE_LOOP', `${sourceOf(['bridge', bridgeIndex])}: ${text}`))
+  }
   checkUnique('serial', 'name', parsed.serial.map(serialName))
   checkUnique(
     'serial',

@@ -5,7 +5,7 @@
 import { hostname } from 'node:os'
 import { basename, dirname, resolve } from 'node:path'
 import type { z } from 'zod'
-import { type Address, type HostAndPort, isLocal, type SocketPath } from './address.ts'
+import { type Address, type HostAndPort, isEncrypted, isLocal, type SocketPath } from './address.ts'
 import { type CamelCased, camelCased } from './camel-case.ts'
 import type { SettingsSchema } from './schema.ts'
 import { bytesShares, type LaneName } from './sections/lane.ts'
@@ -76,10 +76,19 @@ export interface SerialLineSettings {
   readonly mountpoint: string | undefined
 }
 
-export interface BridgeSettings extends Omit<CamelCased<ParsedBridge>, keyof BridgeFiles | 'clientId'> {
-  readonly address: Address
+export interface BridgeSettings extends Omit<CamelCased<ParsedBridge>, keyof BridgeFiles | Reshaped> {
+  /** The preferred one first. */
+  readonly addresses: readonly BridgeAddress[]
   readonly clientId: string
-  /** undefined = plain TCP */
+  /** With those that cross both ways. */
+  readonly out: readonly CamelCased<ParsedBridge['out'][number]>[]
+  readonly in: readonly CamelCased<ParsedBridge['in'][number]>[]
+}
+
+type Reshaped = 'address' | 'fallbackAddresses' | 'clientId' | 'out' | 'in' | 'both'
+
+export interface BridgeAddress extends Address {
+  /** undefined = not encrypted */
   readonly tls: BridgeTls | undefined
 }
 
@@ -173,18 +182,22 @@ function toTlsFiles(listener: ParsedListener, locate: (file: string) => string):
 }
 
 function toBridge(bridge: ParsedBridge, nodeName: string, locate: (file: string) => string): BridgeSettings {
-  const { ca, certificate, private_key, server_name, client_id, ...rest } = bridge
-  const tls: BridgeTls = {
-    ca: ca === undefined ? undefined : locate(ca),
-    client:
-      certificate === undefined || private_key === undefined
-        ? undefined
-        : { certificate: locate(certificate), privateKey: locate(private_key) },
-    serverName: server_name ?? bridge.address.host,
-  }
+  const { ca, certificate, private_key, server_name, client_id, address, fallback_addresses, both, ...rest } = bridge
+  const client =
+    certificate === undefined || private_key === undefined
+      ? undefined
+      : { certificate: locate(certificate), privateKey: locate(private_key) }
+  const plain = camelCased({ ...rest, both })
   return {
-    ...camelCased(rest),
+    ...plain,
+    out: [...plain.out, ...plain.both],
+    in: [...plain.in, ...plain.both],
     clientId: client_id ?? `edge-${nodeName}`,
-    tls: bridge.address.scheme === 'tls' ? tls : undefined,
+    addresses: [address, ...fallback_addresses].map((one) => ({
+      ...one,
+      tls: isEncrypted(one)
+        ? { ca: ca === undefined ? undefined : locate(ca), client, serverName: server_name ?? one.host }
+        : undefined,
+    })),
   }
 }

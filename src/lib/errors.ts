@@ -21,6 +21,11 @@ export const ERRORS = {
     cure: 'see configs/reference.md for what it may be',
     retryable: false,
   },
+  ERR_BRIDGE_LOOP: {
+    text: 'rules of a bridge would send messages round',
+    cure: 'see [[bridge]] in configs/reference.md',
+    retryable: false,
+  },
   ERR_LISTEN: { text: 'a listener cannot be opened', cure: 'free the address or change bind', retryable: false },
   ERR_LISTENER_OPEN: {
     text: 'a listener reachable from other machines would let anybody in',

@@ -1,7 +1,7 @@
 /** The bridges of a node, each from one `[[bridge]]`. */
-import { createTcpDialer, createTlsDialer } from '../adapters/net/dial.ts'
 import { Bridge } from '../bridge/bridge.ts'
 import { DeviceList } from '../bridge/devices.ts'
+import { Mapping } from '../bridge/mapping.ts'
 import type { Marks } from '../bridge/marks.ts'
 import { Uplink } from '../bridge/uplink.ts'
 import type { BridgeSettings, Settings } from '../config/settings.ts'
@@ -11,6 +11,7 @@ import type { LocalBroker } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
 import type { Dialer } from '../ports/transport.ts'
+import { makeDialers } from './dialers.ts'
 
 /** The remote broker keeps what it has for us this long. */
 const sessionExpirySeconds = 7 * 86_400
@@ -25,23 +26,23 @@ export interface BridgeParts {
   readonly log: Log
 }
 
-/** Made, not started. @throws Failure ERR_CERTIFICATE */
-export function makeBridges(settings: Settings, parts: BridgeParts): readonly Bridge[] {
+/** Made, not started. Rejects with the Failure ERR_CERTIFICATE. */
+export async function makeBridges(settings: Settings, parts: BridgeParts): Promise<readonly Bridge[]> {
   const { local, clock } = parts
   const isTold = settings.sys.enabled && settings.bridges.some(({ notifications }) => notifications)
   const devices = isTold ? new DeviceList({ local, clock, nodeName: settings.name }) : undefined
-  return settings.bridges.map((bridge) => makeBridge(bridge, settings, devices, parts))
+  return Promise.all(settings.bridges.map((bridge) => makeBridge(bridge, settings, devices, parts)))
 }
 
-function makeBridge(
+async function makeBridge(
   bridge: BridgeSettings,
   { mqtt }: Settings,
   devices: DeviceList | undefined,
   parts: BridgeParts,
-): Bridge {
+): Promise<Bridge> {
   const { local, epoch, clock, random } = parts
   const log = parts.log.child({ part: `bridge ${bridge.name}` })
-  const dialer = makeDialer(bridge)
+  const dialers = await makeDialers(bridge, mqtt.packetBytesMax)
   return new Bridge({
     settings: bridge,
     epoch,
@@ -61,25 +62,20 @@ function makeBridge(
           connectTimeoutMs: bridge.connectTimeoutMs,
           ackTimeoutMs: bridge.ackTimeoutMs,
           peerSubscriptions: [],
-          subscriptions: bridge.in.map((rule) => ({
-            topicFilter: rule.remotePrefix + rule.filter,
+          subscriptions: new Mapping(bridge.in, 'in').subscriptions.map(({ topicFilter, qos }) => ({
+            topicFilter,
             // QoS 2 would say nothing more: what crosses twice is recognised by its number.
-            qos: rule.qos === 0 ? 0 : 1,
+            qos: qos === 0 ? 0 : 1,
             noLocal: true,
             retainAsPublished: true,
             retainHandling: 2,
           })),
         },
-        dialer,
+        dialer: dialers[0] as Dialer,
         clock,
         backoff: new Backoff(bridge.reconnectMinMs, bridge.reconnectMaxMs, () => random.next()),
         log,
         owner,
       }),
   })
-}
-
-function makeDialer({ address, tls, connectTimeoutMs: timeoutMs }: BridgeSettings): Dialer {
-  if (tls === undefined) return createTcpDialer({ address, timeoutMs })
-  return createTlsDialer({ ...tls, address, timeoutMs })
 }

@@ -2,7 +2,12 @@ import { EventEmitter, once } from 'node:events'
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
+import {
+  type ConnectionOptions,
+  connect as connectTls,
+  createServer as createTlsServer,
+  type TLSSocket,
+} from 'node:tls'
 import t, { type Test } from 'tap'
 import {
   type Authority,
@@ -13,8 +18,10 @@ import {
   type Validity,
 } from '../../src/adapters/certificates/authority.ts'
 import { createTcpDialer, createTlsDialer, type TlsDialSettings } from '../../src/adapters/net/dial.ts'
+import { webSocketClient } from '../../src/adapters/net/dial-web-socket.ts'
 import { listenTcp } from '../../src/adapters/net/tcp.ts'
 import { listenTls, type TlsFiles, type TlsListener } from '../../src/adapters/net/tls.ts'
+import { webSocketLinks } from '../../src/adapters/net/web-socket.ts'
 import { Failure } from '../../src/lib/errors.ts'
 import type { Dialer, ListenerTraits } from '../../src/ports/transport.ts'
 import { RecordingLog } from '../fakes/recording-log.ts'
@@ -400,4 +407,97 @@ t.test('plain TCP and TLS do not meet', async (t) => {
   owner.send('\x10\x0c\x00\x04MQTT')
   await owner.untilClosed()
   for (const accepted of acceptor.owners) await accepted.untilClosed()
+})
+
+t.test('the second handshake to the same peer resumes the TLS 1.3 session of the first', async (t) => {
+  const reused: [resumed: boolean, protocol: string | null][] = []
+  const files = new Files(t)
+  const tls = createTlsServer({
+    cert: server.certificate,
+    key: server.privateKey,
+    ca: authority.certificate,
+    requestCert: true,
+    rejectUnauthorized: true,
+  })
+  tls.on('secureConnection', (socket) => {
+    reused.push([socket.isSessionReused(), socket.getProtocol()])
+    socket.on('error', () => {})
+    socket.write('x')
+  })
+  tls.listen(loopback)
+  t.teardown(() => tls.close())
+  await once(tls, 'listening')
+  const client = files.pair('barn-7', barn)
+  const settings = {
+    address: { host: '127.0.0.1', port: (tls.address() as AddressInfo).port },
+    timeoutMs: 5000,
+    ca: files.write('ca.crt', authority.certificate),
+    client,
+    serverName: 'localhost',
+  }
+  const resuming = createTlsDialer(settings)
+  const visit = async () => {
+    const owner = await dialLink(resuming)
+    await owner.until(() => owner.received.length > 0)
+    owner.call((link) => link.destroy())
+    await owner.until(() => owner.isClosed)
+  }
+  await visit()
+  await visit()
+  t.strictSame(reused, [
+    [false, 'TLSv1.3'],
+    [true, 'TLSv1.3'],
+  ])
+  // Another certificate is another identity: nothing of the old session may speak for it.
+  files.pair('barn-7', await issueClientCertificate(authority, 'barn-7'))
+  await visit()
+  t.strictSame(reused[2], [false, 'TLSv1.3'])
+})
+
+t.test('a resumed session proves the same identity', async (t) => {
+  const stage = await listen(t)
+  const resuming = dialer(stage)
+  for (let visits = 0; visits < 2; visits++) {
+    const owner = await dialLink(resuming)
+    const accepted = await stage.acceptor.next()
+    t.equal(accepted.link.identity, 'barn-7')
+    accepted.send('x')
+    await owner.until(() => owner.received.length > 0)
+    owner.call((link) => link.destroy())
+    await owner.until(() => owner.isClosed)
+  }
+})
+
+t.test('a WebSocket on top of TLS is a link like any other, on the way out too', async (t) => {
+  const files = new Files(t)
+  const acceptor = new RecordingAcceptor()
+  const openLink = webSocketLinks({ path: '/mqtt', packetBytesMax: 100_000, sameHostOnly: false })
+  const settings = { bind: loopback, files: files.server(), openLink }
+  const listener = await listenTls(settings, acceptor, traits, new RecordingLog())
+  t.teardown(() => listener.close())
+  const wss = (path: string) => {
+    const webSocket = webSocketClient({ scheme: 'wss', address: listener.address, path, packetBytesMax: 100_000 })
+    return createTlsDialer({
+      address: listener.address,
+      timeoutMs: 5000,
+      ca: files.path('ca.crt'),
+      client: files.pair('barn-7', barn),
+      serverName: 'localhost',
+      webSocket,
+    })
+  }
+  const way = wss('/mqtt')
+  t.match(way.address, /^wss:/)
+  const owner = await dialLink(way)
+  const accepted = await acceptor.next()
+  t.equal(accepted.link.identity, 'barn-7')
+  owner.send('up', 'stairs')
+  accepted.send('down')
+  await accepted.until(() => accepted.received.toString() === 'upstairs')
+  await owner.until(() => owner.received.toString() === 'down')
+  owner.call((link) => link.end())
+  await owner.until(() => owner.isClosed)
+  await accepted.until(() => accepted.isClosed)
+  const refused = await dialOnce(wss('/elsewhere'))
+  t.match(refused, { code: 'ERR_DIAL', detail: /404/ })
 })

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Mapping, type MappingRule, ruleFault } from '../../src/bridge/mapping.ts'
+import { Mapping, type MappingRule } from '../../src/bridge/mapping.ts'
 import { Marks } from '../../src/bridge/marks.ts'
 import { findNumber, formatNumber } from '../../src/bridge/message-number.ts'
 import { GatewayReceiver } from '../../src/bridge/receiver.ts'
@@ -33,11 +33,33 @@ t.test('the first rule that fits decides, and what fits none does not cross', as
   t.equal(mapping.map('b'), undefined)
 })
 
-t.test('a rule that cannot work is named with its reason', async (t) => {
-  t.equal(ruleFault(rule('a/#', 'L/', 'R/')), undefined)
-  t.match(ruleFault(rule('a/#/b')), /not valid/)
-  t.match(ruleFault(rule('')), /not valid/)
-  t.match(ruleFault(rule('a', '+/')), /wildcards/)
+t.test('with an empty filter exactly one topic crosses, under the names that both prefixes are', async (t) => {
+  const rules = [rule('', 'local/lamp', 'remote/lamp')]
+  const out = new Mapping(rules, 'out')
+  t.same(out.subscriptions, [{ topicFilter: 'local/lamp', qos: 1 }])
+  t.equal(out.map('local/lamp'), 'remote/lamp')
+  t.equal(out.map('local/lamp/2'), undefined)
+  t.equal(new Mapping(rules, 'in').map('remote/lamp'), 'local/lamp')
+})
+
+t.test('a prefix need not end with a slash, and half a prefix does not cross', async (t) => {
+  t.equal(new Mapping([rule('-temp', 'room1', 'house/room1')], 'out').map('room1-temp'), 'house/room1-temp')
+  const below = new Mapping([rule('#', 'L/', '')], 'out')
+  t.equal(below.map('L/a'), 'a')
+  t.equal(below.map('L'), undefined)
+  t.equal(below.map('L/'), undefined, 'nothing is left of it')
+})
+
+t.test('a message crosses with the QoS of its publisher, and no higher than the rule that maps it', async (t) => {
+  const capped = { ...rule('a/b'), qos: 0 as const }
+  const mapping = new Mapping([capped, { ...rule('#'), qos: 2 }, rule('#')], 'out')
+  t.equal(mapping.qosOf('a/b', 2), 0)
+  t.equal(mapping.qosOf('c', 1), 1)
+  t.equal(mapping.qosOf('c', 2), 2)
+  t.same(mapping.subscriptions, [
+    { topicFilter: 'a/b', qos: 0 },
+    { topicFilter: '#', qos: 2 },
+  ])
 })
 
 t.test('a message number reads back as it was written, and nothing else reads as one', async (t) => {

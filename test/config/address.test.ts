@@ -42,9 +42,11 @@ t.test('a listener is at host and port or at a path', (t) => {
 })
 
 t.test('an address names its scheme', (t) => {
-  t.strictSame(parseAddress('tls://h:8883'), { scheme: 'tls', host: 'h', port: 8883 })
-  t.strictSame(parseAddress('tcp://[::1]:1'), { scheme: 'tcp', host: '::1', port: 1 })
-  for (const text of ['h:1883', 'mqtt://h:1883', 'tls://', 'tls://h', 'tcp://h:0'])
+  t.strictSame(parseAddress('tls://h:8883'), { scheme: 'tls', host: 'h', port: 8883, path: '/mqtt' })
+  t.strictSame(parseAddress('tcp://[::1]:1'), { scheme: 'tcp', host: '::1', port: 1, path: '/mqtt' })
+  t.strictSame(parseAddress('wss://h:443/a/b'), { scheme: 'wss', host: 'h', port: 443, path: '/a/b' })
+  t.strictSame(parseAddress('ws://h:80'), { scheme: 'ws', host: 'h', port: 80, path: '/mqtt' })
+  for (const text of ['h:1883', 'mqtt://h:1883', 'tls://', 'tls://h', 'tcp://h:0', 'tls://h:1/mqtt', 'ws://h/mqtt'])
     t.equal(parseAddress(text), undefined, text)
   t.end()
 })

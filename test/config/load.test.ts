@@ -61,9 +61,17 @@ t.test('a bridge takes its defaults from the node and the address', (t) => {
     out = [{ filter = "a/#", qos = 2, remote_prefix = "plant/" }]`
   const [cloud, local] = settingsOf(load(t, toml)).bridges
   t.match(cloud, {
-    address: { scheme: 'tls', host: '2001:db8::1', port: 8883 },
+    addresses: [
+      {
+        scheme: 'tls',
+        host: '2001:db8::1',
+        port: 8883,
+        tls: { ca: undefined, client: undefined, serverName: '2001:db8::1' },
+      },
+    ],
     clientId: 'edge-gateway-1',
-    tls: { ca: undefined, client: undefined, serverName: '2001:db8::1' },
+    protocol: 'auto',
+    startType: 'automatic',
     keepAliveSeconds: 60,
     reconnectMinMs: 1000,
     reconnectMaxMs: 120_000,
@@ -71,7 +79,10 @@ t.test('a bridge takes its defaults from the node and the address', (t) => {
     out: [{ filter: '#', qos: 1, localPrefix: '', remotePrefix: '' }],
     in: [],
   })
-  t.match(local, { tls: undefined, out: [{ filter: 'a/#', qos: 2, localPrefix: '', remotePrefix: 'plant/' }] })
+  t.match(local, {
+    addresses: [{ tls: undefined }],
+    out: [{ filter: 'a/#', qos: 2, localPrefix: '', remotePrefix: 'plant/' }],
+  })
   t.end()
 })
 
@@ -128,11 +139,11 @@ t.test('a setting that is not usable is one line with file, key, value and cure'
     ['lisener = []', 'x.toml: unknown setting lisener; did you mean listener?'],
     ['zebra = 1', `x.toml: unknown setting zebra${see}`],
     [
-      '[[bridge]]\nname = "b"\naddress = "mqtt://h:1"\nout = [{ filter = "a/#/b", qos = 3, local_prefix = "a" }]',
-      `x.toml: bridge.0.address = "mqtt://h:1": expected tls://host:port or tcp://host:port${see}`,
-      `x.toml: bridge.0.out.0.filter = "a/#/b": expected a topic filter such as sensors/+/temperature or #${see}`,
+      '[[bridge]]\nname = "b"\naddress = "mqtt://h:1"\nout = [{ filter = "a/#/b", qos = 3, local_prefix = "+/" }]',
+      `x.toml: bridge.0.address = "mqtt://h:1": expected tls://host:port, tcp://host:port, wss://host:port/path or ws://host:port/path${see}`,
+      `x.toml: bridge.0.out.0.filter = "a/#/b": expected a topic filter such as sensors/+/temperature or #, or ""${see}`,
       `x.toml: bridge.0.out.0.qos = 3: expected 0, 1 or 2${see}`,
-      `x.toml: bridge.0.out.0.local_prefix = "a": expected a topic prefix such as plant-7/, without wildcards${see}`,
+      `x.toml: bridge.0.out.0.local_prefix = "+/": expected the beginning of a topic, such as plant-7/, without wildcards${see}`,
     ],
   ]
   for (const [toml, ...lines] of cases) t.strictSame(linesOf(load(t, toml)), lines, toml)

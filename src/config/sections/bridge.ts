@@ -2,7 +2,11 @@
 import { z } from 'zod'
 import {
   address,
+  bridgeFilter,
+  bridgePrefix,
+  choice,
   flag,
+  listOf,
   name,
   option,
   optional,
@@ -10,21 +14,54 @@ import {
   qos,
   required,
   text,
-  topicFilter,
-  topicPrefix,
   wholeNumber,
 } from '../option.ts'
 
 const rule = z.strictObject({
-  filter: required(topicFilter(), 'Which topics are forwarded, as they are named before any prefix.'),
+  filter: required(
+    bridgeFilter(),
+    'Which topics cross, as they are named behind both prefixes. "" with both prefixes given: exactly one topic, whose names they are.',
+  ),
   qos: option(qos(), 1, 'Highest QoS they are forwarded with.'),
-  local_prefix: option(topicPrefix(), '', 'Prefix of these topics at this broker.'),
-  remote_prefix: option(topicPrefix(), '', 'Prefix of these topics at the remote broker.'),
+  local_prefix: option(bridgePrefix(), '', 'What these topics begin with at this broker.'),
+  remote_prefix: option(bridgePrefix(), '', 'What these topics begin with at the remote broker.'),
 })
 
 const bridge = z.strictObject({
   name: required(name(), 'What the bridge is called in logs. What waits for it is kept under this name, so keep it.'),
-  address: required(address(), 'The remote broker.'),
+  address: required(address(), 'The remote broker. Where there are several, the one that is preferred.'),
+  fallback_addresses: listOf(
+    required(address(), 'A broker that may stand in.'),
+    'addresses such as tls://backup.example:8883',
+    'Tried in this order while the preferred one does not answer.',
+  ),
+  return_seconds: option(
+    wholeNumber(1, 86_400, 'seconds'),
+    60,
+    'While another address serves, the preferred one is tried this often; when it answers, the bridge goes back to it.',
+  ),
+  protocol: option(
+    choice(['auto', '5', '3.1.1']),
+    'auto',
+    'Version of MQTT that the remote broker is spoken to in. auto: 5, and 3.1.1 where that is refused.',
+  ),
+  username: optional(text('1 to 1024 characters', /^[^\0]{1,1024}$/), 'none', 'User name at the remote broker.'),
+  password: optional(
+    text('1 to 1024 characters', /^[^\0]{1,1024}$/),
+    'none',
+    'Its password. Better given as TIDEGATE_BRIDGE__0__PASSWORD than in the file.',
+  ),
+  start_type: option(
+    choice(['automatic', 'lazy', 'once']),
+    'automatic',
+    'automatic: connected always, and again after every loss. lazy: connected when threshold messages wait, until nothing has passed for idle_timeout_seconds. once: connected at the start, and not again after a loss.',
+  ),
+  threshold: option(wholeNumber(1, 1_000_000), 10, 'For lazy: so many waiting messages make it connect.'),
+  idle_timeout_seconds: option(
+    wholeNumber(1, 86_400, 'seconds'),
+    60,
+    'For lazy: so long without a message, and it disconnects.',
+  ),
   ca: optional(path(), 'the CAs of the system', 'For tls: PEM file with the CA of the remote broker.'),
   certificate: optional(path(), 'none', 'For tls: PEM file with the certificate this gateway shows.'),
   private_key: optional(path(), 'none', 'For tls: PEM file with its private key.'),
@@ -72,6 +109,11 @@ const bridge = z.strictObject({
   ),
   out: option(z.array(rule), [{ filter: '#' }], 'What goes up.'),
   in: option(z.array(rule), [], 'What comes down.'),
+  both: option(
+    z.array(rule),
+    [],
+    'What is on both sides: goes up, comes down, and does not come back. Rules of out and in that would send the same messages round are refused.',
+  ),
 })
 
 export function bridgeSection() {
