@@ -7,10 +7,11 @@
  *        ^---- acknowledge ----------- PUBACK <-------+                 +<-- PUBACK once the local commit is durable
  */
 import { RingQueue } from '../lib/ring-queue.ts'
+import type { Clock } from '../ports/clock.ts'
 import type { LocalBroker, LocalConsumer, LocalSession } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Seq, Ticket } from '../ports/store.ts'
-import type { PublishProperties, Qos, UserProperties } from '../protocol/packet.ts'
+import { type AckType, PacketType, type PublishProperties, type Qos, type UserProperties } from '../protocol/packet.ts'
 import { Publish } from '../protocol/packets/publish.ts'
 import { ReasonCode, reasonName } from '../protocol/reason.ts'
 import type { DeviceList } from './devices.ts'
@@ -18,9 +19,11 @@ import { Herald, type HeraldSettings } from './herald.ts'
 import { Mapping, type MappingRule } from './mapping.ts'
 import type { Marks } from './marks.ts'
 import { formatNumber, numberProperty, onlyLane } from './message-number.ts'
-import type { Greeting, Uplink, UplinkOwner, UplinkState } from './uplink.ts'
+import { subscriptionsFor } from './remote-subscriptions.ts'
+import { Starter, type StarterSettings } from './starter.ts'
+import type { Greeting, RemoteSide, Uplink, UplinkOwner, UplinkState } from './uplink.ts'
 
-export interface BridgeSettings extends HeraldSettings {
+export interface BridgeSettings extends HeraldSettings, StarterSettings {
   readonly out: readonly MappingRule[]
   readonly in: readonly MappingRule[]
 }
@@ -41,13 +44,14 @@ export class Bridge implements LocalConsumer, UplinkOwner {
   readonly #settings: BridgeSettings
   readonly #epoch: string
   readonly #log: Log
-  readonly #out: Mapping
-  readonly #in: Mapping
+  #out: Mapping
+  #in: Mapping
   readonly #uplink: Uplink
   readonly #session: LocalSession
   readonly #herald: Herald
-  /** PUBACKs to the remote side that wait for the local commit. */
-  readonly #acks: RingQueue<{ readonly ticket: Ticket; readonly packetId: number }>
+  readonly #starter: Starter
+  /** Acknowledgements to the remote side that wait for the local commit. */
+  readonly #acks: RingQueue<{ readonly ticket: Ticket; readonly packetId: number; readonly type: AckType }>
   readonly #devices: DeviceList | undefined
   #isPeer = false
   #forwardedCount = 0
@@ -63,6 +67,7 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     settings: BridgeSettings
     epoch: string
     log: Log
+    clock: Clock
     local: LocalBroker
     marks: Marks
     devices: DeviceList | undefined
@@ -79,6 +84,32 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     this.#herald = new Herald(parts.settings, parts.epoch, parts.marks)
     this.#uplink = parts.makeUplink(this)
     this.#session = parts.local.openSession(`$bridge/${parts.settings.name}`, this)
+    this.#subscribe()
+    const bridge = this
+    this.#starter = new Starter(parts.settings, parts.clock, {
+      get isStopped() {
+        return bridge.#uplink.state === 'stopped'
+      },
+      get backlogCount() {
+        return bridge.#session.backlogCount
+      },
+      get messageCount() {
+        return bridge.#forwardedCount + bridge.#receivedCount
+      },
+      connect: () => this.#uplink.start(),
+      disconnect: () => this.#disconnect(),
+    })
+  }
+
+  /** New rules for what crosses: both sides are asked only for what differs. */
+  map(rules: { readonly out: readonly MappingRule[]; readonly in: readonly MappingRule[] }): void {
+    this.#out = new Mapping(rules.out, 'out')
+    this.#in = new Mapping(rules.in, 'in')
+    this.#subscribe()
+    this.#uplink.subscribe(subscriptionsFor(rules.in))
+  }
+
+  #subscribe(): void {
     this.#session.subscribe(
       this.#out.subscriptions.map(({ topicFilter, qos }) => ({
         topicFilter,
@@ -104,7 +135,7 @@ export class Bridge implements LocalConsumer, UplinkOwner {
   }
 
   start(): void {
-    this.#uplink.start()
+    this.#starter.start()
   }
 
   /**
@@ -117,6 +148,10 @@ export class Bridge implements LocalConsumer, UplinkOwner {
   }
 
   stop(): void {
+    this.#starter.stop()
+  }
+
+  #disconnect(): void {
     if (this.#uplink.state === 'online') this.#tell(this.#herald.tell('stopped'))
     this.#uplink.stop()
   }
@@ -125,6 +160,11 @@ export class Bridge implements LocalConsumer, UplinkOwner {
 
   get canTake(): boolean {
     return this.#uplink.canTake
+  }
+
+  /** Towards a Tidegate messages have numbers in place of a QoS 2 handshake. */
+  get outlivesUs(): boolean {
+    return !this.#isPeer
   }
 
   deliver(message: Publish, qos: Qos, retain: boolean, dup: boolean, packetId: number, seq: Seq): void {
@@ -136,7 +176,9 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     }
     const mapped = topic === message.topic ? message : message.withTopic(topic)
     const properties = this.#numbered(message, seq)
-    if (this.#uplink.publish(mapped, qos, retain, dup, packetId, properties)) {
+    const ruled = this.#out.qosOf(message.topic, qos)
+    const sentQos = ruled === 2 && this.#isPeer ? 1 : ruled
+    if (this.#uplink.publish(mapped, sentQos, retain, dup, packetId, properties)) {
       this.#forwardedCount++
       return
     }
@@ -151,6 +193,14 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     ]
     const userProperties: UserProperties = [...(message.properties?.userProperties ?? []), number]
     return { ...message.properties, userProperties }
+  }
+
+  onPubrec(packetId: number): void {
+    this.#session.received(packetId)
+  }
+
+  release(packetId: number): void {
+    this.#uplink.release(packetId)
   }
 
   onPuback(packetId: number, reasonCode: ReasonCode): void {
@@ -183,8 +233,9 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     if (news !== undefined) this.#uplink.publish(news, 0, news.retain, false, 0, news.properties)
   }
 
-  onOnline(inflightMax: number, isPeer: boolean): void {
+  onOnline({ inflightMax, isPeer, isSessionPresent }: RemoteSide): void {
     this.#isPeer = isPeer
+    if (!isSessionPresent) this.#session.forgetIncoming()
     this.#tell(this.#herald.tell('online'))
     this.#tellDevices()
     const count = this.#session.backlogCount
@@ -210,14 +261,23 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     const ticket = topic === undefined ? 0 : this.#session.publish(message.withTopic(topic))
     if (packetId === 0) return
     if (ticket === undefined) this.#uplink.retreat('the local store takes nothing now')
-    else if (ticket === 0 && this.#acks.length === 0) this.#uplink.acknowledge(packetId)
-    else this.#acks.push({ ticket, packetId })
+    else this.#acknowledge(packetId, message.qos === 2 ? PacketType.pubrec : PacketType.puback, ticket)
+  }
+
+  onPubrel(packetId: number): void {
+    this.#acknowledge(packetId, PacketType.pubcomp, this.#session.released(packetId))
+  }
+
+  /** In the order of what is acknowledged, each once its commit is durable. */
+  #acknowledge(packetId: number, type: AckType, ticket: Ticket): void {
+    if (ticket === 0 && this.#acks.length === 0) this.#uplink.acknowledge(packetId, type)
+    else this.#acks.push({ ticket, packetId, type })
   }
 
   onDurable(ticket: Ticket): void {
     for (let next = this.#acks.peek(); next !== undefined && next.ticket <= ticket; next = this.#acks.peek()) {
       this.#acks.shift()
-      this.#uplink.acknowledge(next.packetId)
+      this.#uplink.acknowledge(next.packetId, next.type)
     }
   }
 }

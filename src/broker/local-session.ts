@@ -13,7 +13,6 @@ export class LocalClient implements LocalSession, Attachment {
   readonly #core: Core
   readonly #consumer: LocalConsumer
   readonly #session: Session
-  readonly outlivesUs = false
   inflightMax = 1
 
   constructor(core: Core, clientId: string, consumer: LocalConsumer, { lane }: LocalSessionOptions) {
@@ -60,14 +59,48 @@ export class LocalClient implements LocalSession, Attachment {
     this.#core.delivery.acknowledged(this.#session, packetId)
   }
 
+  received(packetId: number): void {
+    const state = this.#session.window.stateOf(packetId)
+    if (state === SlotState.sentQos2 || state === SlotState.released) {
+      this.#core.delivery.received(this.#session, packetId)
+    }
+  }
+
   resume(): void {
     this.#core.delivery.advance(this.#session)
   }
 
   publish(message: Publish): Ticket | undefined {
-    const path = this.#core.publishPath
-    path.publish(message, undefined, this.#session, false)
-    return path.reasonCode < 0x80 ? path.ticket : undefined
+    const { publishPath, store } = this.#core
+    const { incomingQos2, clientId } = this.#session
+    const { qos, packetId } = message
+    const isHandshake = qos === 2 && packetId !== 0
+    if (isHandshake && incomingQos2.has(packetId)) return this.#openTicket // [MQTT-4.3.3-10]
+    publishPath.publish(message, undefined, this.#session, false)
+    if (publishPath.reasonCode >= 0x80) return undefined
+    if (!isHandshake) return publishPath.ticket
+    this.#session.addIncomingQos2(packetId)
+    store.inbox.put(clientId, packetId)
+    return store.lastTicket
+  }
+
+  released(packetId: number): Ticket {
+    const session = this.#session
+    if (session.removeIncomingQos2(packetId)) this.#core.store.inbox.release(session.clientId, packetId)
+    return this.#openTicket
+  }
+
+  /** The commit that everything written so far is in; 0 when all of it is durable. */
+  get #openTicket(): Ticket {
+    const { lastTicket, durableTicket } = this.#core.store
+    return lastTicket > durableTicket ? lastTicket : 0
+  }
+
+  forgetIncoming(): void {
+    const packetIds = [...this.#session.incomingQos2]
+    if (packetIds.length === 0) return
+    for (const packetId of packetIds) this.#session.removeIncomingQos2(packetId)
+    this.#core.store.inbox.clear(this.#session.clientId)
   }
 
   retained(topicFilter: string, found: (message: Publish) => void): void {
@@ -88,6 +121,10 @@ export class LocalClient implements LocalSession, Attachment {
     return this.#consumer.canTake
   }
 
+  get outlivesUs(): boolean {
+    return this.#consumer.outlivesUs ?? false
+  }
+
   sendPublish(
     message: Publish,
     qos: Qos,
@@ -101,8 +138,8 @@ export class LocalClient implements LocalSession, Attachment {
     return true
   }
 
-  sendPubrel(_packetId: number): void {
-    // A consumer acknowledges a message once, whatever its QoS, so that there is nothing to release.
+  sendPubrel(packetId: number): void {
+    this.#consumer.release?.(packetId)
   }
 
   onTakenOver(): void {

@@ -85,7 +85,7 @@ export interface BridgeSettings extends Omit<CamelCased<ParsedBridge>, keyof Bri
   readonly in: readonly CamelCased<ParsedBridge['in'][number]>[]
 }
 
-type Reshaped = 'address' | 'fallbackAddresses' | 'clientId' | 'out' | 'in' | 'both'
+type Reshaped = 'address' | 'fallbackAddresses' | 'clientId' | 'out' | 'in'
 
 export interface BridgeAddress extends Address {
   /** undefined = not encrypted */

@@ -1,16 +1,18 @@
 /** The bridges of a node, each from one `[[bridge]]`. */
+import { join } from 'node:path'
+import { createFilterFile } from '../adapters/filter-file/filter-file.ts'
 import { Bridge } from '../bridge/bridge.ts'
 import { DeviceList } from '../bridge/devices.ts'
-import { Mapping } from '../bridge/mapping.ts'
 import type { Marks } from '../bridge/marks.ts'
+import { subscriptionsFor } from '../bridge/remote-subscriptions.ts'
 import { Uplink } from '../bridge/uplink.ts'
 import type { BridgeSettings, Settings } from '../config/settings.ts'
 import { Backoff } from '../lib/backoff.ts'
 import type { Clock } from '../ports/clock.ts'
+import type { FilterMemory } from '../ports/filter-memory.ts'
 import type { LocalBroker } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
-import type { Dialer } from '../ports/transport.ts'
 import { makeDialers } from './dialers.ts'
 
 /** The remote broker keeps what it has for us this long. */
@@ -36,10 +38,11 @@ export async function makeBridges(settings: Settings, parts: BridgeParts): Promi
 
 async function makeBridge(
   bridge: BridgeSettings,
-  { mqtt }: Settings,
+  settings: Settings,
   devices: DeviceList | undefined,
   parts: BridgeParts,
 ): Promise<Bridge> {
+  const { mqtt } = settings
   const { local, epoch, clock, random } = parts
   const log = parts.log.child({ part: `bridge ${bridge.name}` })
   const dialers = await makeDialers(bridge, mqtt.packetBytesMax)
@@ -47,6 +50,7 @@ async function makeBridge(
     settings: bridge,
     epoch,
     log,
+    clock,
     local,
     marks: parts.marks,
     devices,
@@ -61,21 +65,26 @@ async function makeBridge(
           outputBytesMax: mqtt.outputBytesMax,
           connectTimeoutMs: bridge.connectTimeoutMs,
           ackTimeoutMs: bridge.ackTimeoutMs,
+          username: bridge.username,
+          password: bridge.password,
+          protocol: bridge.protocol,
+          returnMs: bridge.returnSeconds * 1000,
+          isOnce: bridge.startType === 'once',
           peerSubscriptions: [],
-          subscriptions: new Mapping(bridge.in, 'in').subscriptions.map(({ topicFilter, qos }) => ({
-            topicFilter,
-            // QoS 2 would say nothing more: what crosses twice is recognised by its number.
-            qos: qos === 0 ? 0 : 1,
-            noLocal: true,
-            retainAsPublished: true,
-            retainHandling: 2,
-          })),
+          subscriptions: subscriptionsFor(bridge.in),
         },
-        dialer: dialers[0] as Dialer,
+        dialers,
+        memory: memoryOf(bridge, settings, log),
         clock,
         backoff: new Backoff(bridge.reconnectMinMs, bridge.reconnectMaxMs, () => random.next()),
         log,
         owner,
       }),
   })
+}
+
+/** What is not kept anyway needs no memory beyond the process. */
+function memoryOf({ name }: BridgeSettings, { dataDir, store }: Settings, log: Log): FilterMemory {
+  if (store.durability !== 'ram') return createFilterFile(join(dataDir, 'bridges', `${name}.json`), log)
+  return { load: () => new Map(), save: () => undefined }
 }

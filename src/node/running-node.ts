@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { ControlSocket } from '../admin/control-socket.ts'
 import type { Bridge } from '../bridge/bridge.ts'
 import type { Broker } from '../broker/broker.ts'
-import type { Settings } from '../config/settings.ts'
+import type { BridgeSettings, Settings } from '../config/settings.ts'
 import type { RootLog } from '../ports/log.ts'
 import type { Store } from '../ports/store.ts'
 import type { Listeners } from './listeners.ts'
@@ -42,11 +42,15 @@ export class RunningNode {
     for (const serial of parts.serials) serial.start()
   }
 
-  /** Takes over the log level and the content of certificate files; answers the sections that need a restart. */
+  /**
+   * Takes over the log level, the content of certificate files and the rules of bridges; answers the sections that need
+   * a restart.
+   */
   reload(settings: Settings): readonly string[] {
-    const { log, listeners } = this.#parts
+    const { log, listeners, bridges } = this.#parts
     log.level = settings.log.level
     listeners.reload()
+    this.#settings = { ...this.#settings, bridges: remap(bridges, this.#settings.bridges, settings.bridges) }
     const sections = Object.keys(settings) as (keyof Settings)[]
     const changed = sections.filter((key) => key !== 'log' && !isDeepStrictEqual(settings[key], this.#settings[key]))
     this.#settings = { ...this.#settings, log: settings.log }
@@ -71,4 +75,20 @@ export class RunningNode {
       await new Promise((resolve) => setTimeout(resolve, 10))
     }
   }
+}
+
+/** Gives bridges their new rules. @returns the settings that hold now */
+function remap(
+  bridges: readonly Bridge[],
+  held: readonly BridgeSettings[],
+  wanted: readonly BridgeSettings[],
+): readonly BridgeSettings[] {
+  return held.map((former, index) => {
+    const next = wanted.find(({ name }) => name === former.name)
+    if (next === undefined) return former
+    const { out, in: into, both } = next
+    const rules = { out, in: into, both }
+    if (!isDeepStrictEqual(rules, { out: former.out, in: former.in, both: former.both })) bridges[index]?.map(rules)
+    return { ...former, ...rules }
+  })
 }

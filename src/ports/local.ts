@@ -34,10 +34,19 @@ export interface LocalSession {
   attach(inflightMax: number): void
   detach(): void
   acknowledge(packetId: number): void
+  /** A QoS 2 message arrived at the other side: it will not be handed out again, and `release` comes in its place. */
+  received(packetId: number): void
   /** The consumer can take QoS 0 again, or more bytes. */
   resume(): void
-  /** @returns the commit to wait for, 0 when nothing had to be stored, undefined when the store takes nothing now */
+  /**
+   * A QoS 2 message with a packet id is taken once, until `released` of that id.
+   * @returns the commit to wait for, 0 when nothing had to be stored, undefined when the store takes nothing now
+   */
   publish(message: Publish): Ticket | undefined
+  /** The other side will not send the QoS 2 message of this packet id again. @returns the commit to wait for */
+  released(packetId: number): Ticket
+  /** The other side has forgotten which packet ids it used. */
+  forgetIncoming(): void
   /** Calls `found` with each retained message that `topicFilter` matches and that has not expired. */
   retained(topicFilter: string, found: (message: Publish) => void): void
   /** QoS >= 1 messages in the log that this session has not acknowledged: an upper bound, for people. */
@@ -47,12 +56,16 @@ export interface LocalSession {
 export interface LocalConsumer {
   /** false: no more for now, until `resume`. QoS 0 is dropped meanwhile. */
   readonly canTake: boolean
+  /** The other side remembers QoS 2 packet ids when this process ends. */
+  readonly outlivesUs?: boolean
   /**
    * @param message shared; the consumer does not change it
    * @param packetId 0 for QoS 0
    * @param seq position in the log; 0 for what was never in it (QoS 0, retained)
    */
   deliver(message: Publish, qos: Qos, retain: boolean, dup: boolean, packetId: number, seq: Seq): void
+  /** A QoS 2 message that was `received` is released, until it is acknowledged. */
+  release?(packetId: number): void
   onDurable(ticket: Ticket): void
 }
 

@@ -7,12 +7,15 @@ import { Fleet } from '../../src/bridge/fleet.ts'
 import type { MappingRule } from '../../src/bridge/mapping.ts'
 import { Marks } from '../../src/bridge/marks.ts'
 import { GatewayReceiver } from '../../src/bridge/receiver.ts'
+import { subscriptionsFor } from '../../src/bridge/remote-subscriptions.ts'
+import type { StarterSettings } from '../../src/bridge/starter.ts'
 import { Uplink, type UplinkSettings } from '../../src/bridge/uplink.ts'
 import { Backoff } from '../../src/lib/backoff.ts'
 import type { Store } from '../../src/ports/store.ts'
 import type { ListenerTraits } from '../../src/ports/transport.ts'
 import type { Connect } from '../../src/protocol/packet.ts'
 import { Publish } from '../../src/protocol/packets/publish.ts'
+import { TestFilterMemory } from '../fakes/filter-memory.ts'
 import { SeededRandom } from '../fakes/seeded-random.ts'
 import { silentLog, TestBroker, type TestClient } from '../fakes/test-broker.ts'
 import { VirtualClock } from '../fakes/virtual-clock.ts'
@@ -39,6 +42,7 @@ export class World {
   readonly cloudDisk = new MemoryDisk()
   readonly wire: Wire
   readonly uplinkSettings: UplinkSettings
+  readonly memory = new TestFilterMemory()
   readonly out: readonly MappingRule[]
   readonly in: readonly MappingRule[]
   edge!: TestBroker
@@ -46,7 +50,10 @@ export class World {
   bridge!: Bridge
   fleet!: Fleet
 
+  readonly starter: Partial<StarterSettings>
+
   private constructor(options: Options) {
+    this.starter = options.starter ?? {}
     this.out = options.out ?? [everything]
     this.in = options.in ?? []
     this.wire = new Wire({
@@ -65,14 +72,14 @@ export class World {
       outputBytesMax: 65_536,
       connectTimeoutMs: 5000,
       ackTimeoutMs: 10_000,
+      username: undefined,
+      password: undefined,
+      protocol: 'auto',
+      returnMs: 60_000,
+      isOnce: false,
       peerSubscriptions: [],
-      subscriptions: this.in.map((rule) => ({
-        topicFilter: rule.remotePrefix + rule.filter,
-        qos: rule.qos,
-        noLocal: true,
-        retainAsPublished: true,
-        retainHandling: 2 as const,
-      })),
+      subscriptions: subscriptionsFor(this.in),
+      ...options.uplink,
     }
   }
 
@@ -105,18 +112,24 @@ export class World {
         clientId: 'edge-gw1',
         notifications: true,
         lostAfterSeconds: 30,
+        startType: 'automatic',
+        threshold: 10,
+        idleTimeoutSeconds: 60,
+        ...this.starter,
         out: this.out,
         in: this.in,
       },
       epoch: edgeDisk.epoch ?? '',
       log: silentLog,
+      clock,
       local: this.edge.broker,
       marks,
       devices,
       makeUplink: (owner) =>
         new Uplink({
           settings: this.uplinkSettings,
-          dialer: this.wire,
+          dialers: [this.wire],
+          memory: this.memory,
           clock,
           backoff: new Backoff(1000, 10_000, () => random.next()),
           log: silentLog,
@@ -151,6 +164,8 @@ export class World {
 export interface Options {
   out?: readonly MappingRule[]
   in?: readonly MappingRule[]
+  uplink?: Partial<UplinkSettings>
+  starter?: Partial<StarterSettings>
   traits?: ListenerTraits
   cloudStore?: (store: Store) => Store
   edgeStore?: (store: Store) => Store

@@ -1,0 +1,490 @@
+/** The client end of a bridge against remote brokers of many kinds, each played by the test packet by packet. */
+import t from 'tap'
+import { type RemoteSide, Uplink, type UplinkOwner, type UplinkSettings } from '../../src/bridge/uplink.ts'
+import { Backoff } from '../../src/lib/backoff.ts'
+import { Failure } from '../../src/lib/errors.ts'
+import type { Dialer, DialOutcome } from '../../src/ports/transport.ts'
+import { Cursor } from '../../src/protocol/cursor.ts'
+import { decodePacket } from '../../src/protocol/decode.ts'
+import { encodePacket } from '../../src/protocol/encode.ts'
+import { PacketFault } from '../../src/protocol/fault.ts'
+import { FrameDecoder } from '../../src/protocol/frame.ts'
+import { OutputBuffer } from '../../src/protocol/output.ts'
+import {
+  type Connack,
+  type Connect,
+  type ControlPacket,
+  PacketType,
+  type Subscribe,
+  type SubscriptionRequest,
+  type Unsubscribe,
+  type Version,
+} from '../../src/protocol/packet.ts'
+import { decodeConnect } from '../../src/protocol/packets/connect.ts'
+import { decodePublish, encodePublish, Publish, TopicMemo } from '../../src/protocol/packets/publish.ts'
+import { ReasonCode } from '../../src/protocol/reason.ts'
+import { TestFilterMemory } from '../fakes/filter-memory.ts'
+import { PipeLink } from '../fakes/pipe-link.ts'
+import { SeededRandom } from '../fakes/seeded-random.ts'
+import { silentLog } from '../fakes/test-broker.ts'
+import { VirtualClock } from '../fakes/virtual-clock.ts'
+
+const request = (topicFilter: string, qos: 0 | 1 | 2 = 1): SubscriptionRequest => ({
+  topicFilter,
+  qos,
+  noLocal: true,
+  retainAsPublished: true,
+  retainHandling: 1,
+})
+
+/** A broker at one address, as the test plays it. */
+class Remote implements Dialer {
+  readonly address: string
+  readonly links: PipeLink[] = []
+  isReachable = true
+  version: Version = 5
+  #frames = new FrameDecoder(1_000_000)
+  #inbox: (ControlPacket | Publish)[] = []
+
+  readonly #clock: VirtualClock
+
+  constructor(address: string, clock: VirtualClock) {
+    this.address = address
+    this.#clock = clock
+  }
+
+  dial(outcome: DialOutcome): { abort(): void } {
+    const timer = this.#clock.after(0, () => {
+      if (!this.isReachable) {
+        outcome.onFailed(new Failure('ERR_DIAL', this.address))
+        return
+      }
+      const link = new PipeLink(this.address)
+      this.links.push(link)
+      this.#frames = new FrameDecoder(1_000_000)
+      this.#inbox = []
+      link.owner = outcome.onConnected(link)
+    })
+    return { abort: () => timer.cancel() }
+  }
+
+  get link(): PipeLink {
+    return this.links.at(-1) as PipeLink
+  }
+
+  take(type: PacketType): ControlPacket | Publish | undefined {
+    this.#frames.push(this.link.take())
+    while (this.#frames.next()) {
+      const { header, bytes, start, end } = this.#frames
+      if (header >> 4 === PacketType.publish) {
+        this.#inbox.push(decodePublish(bytes, start, end, header & 15, this.version, new TopicMemo()).own())
+        continue
+      }
+      if (header >> 4 === PacketType.connect) {
+        this.#inbox.push(decodeConnect(new Cursor(bytes, start, end)))
+        continue
+      }
+      const packet = decodePacket(header, bytes, start, end, this.version)
+      if (packet instanceof PacketFault) throw packet
+      this.#inbox.push(packet)
+    }
+    const index = this.#inbox.findIndex((packet) => packet.type === type)
+    return index < 0 ? undefined : this.#inbox.splice(index, 1)[0]
+  }
+
+  send(packet: ControlPacket): void {
+    const output = new OutputBuffer()
+    encodePacket(output, packet, this.version)
+    this.link.deliver(Buffer.concat(output.take()))
+  }
+
+  publish(topic: string, qos: 0 | 1 | 2, packetId: number, dup = false): void {
+    const output = new OutputBuffer()
+    const message = Publish.create({ topic, payload: 'x' })
+    encodePublish(output, message, this.version, qos, false, dup, packetId, undefined, Number.POSITIVE_INFINITY)
+    this.link.deliver(Buffer.concat(output.take()))
+  }
+
+  connack(more: Partial<Connack> = {}): Connect {
+    const connect = this.take(PacketType.connect) as Connect
+    this.send({
+      type: PacketType.connack,
+      sessionPresent: false,
+      reasonCode: ReasonCode.success,
+      properties: undefined,
+      ...more,
+    })
+    return connect
+  }
+
+  /** Grants what was asked for, and tells what it was. */
+  suback(): string[] {
+    const subscribe = this.take(PacketType.subscribe) as Subscribe | undefined
+    if (subscribe === undefined) return []
+    const reasonCodes = subscribe.subscriptions.map(({ qos }) => qos as ReasonCode)
+    this.send({ type: PacketType.suback, packetId: subscribe.packetId, reasonCodes, properties: undefined })
+    return subscribe.subscriptions.map(({ topicFilter }) => topicFilter)
+  }
+
+  unsuback(): readonly string[] {
+    const unsubscribe = this.take(PacketType.unsubscribe) as Unsubscribe | undefined
+    if (unsubscribe === undefined) return []
+    const { packetId, topicFilters } = unsubscribe
+    const reasonCodes = topicFilters.map(() => ReasonCode.success)
+    this.send({ type: PacketType.unsuback, packetId, reasonCodes, properties: undefined })
+    return topicFilters
+  }
+}
+
+class Owner implements UplinkOwner {
+  readonly online: RemoteSide[] = []
+  offlineCount = 0
+  readonly calls: string[] = []
+  greet() {
+    return { will: undefined, userProperties: [] }
+  }
+  onOnline(remote: RemoteSide) {
+    this.online.push(remote)
+  }
+  onOffline() {
+    this.offlineCount++
+  }
+  onMessage(message: Publish) {
+    this.calls.push(`message ${message.topic} ${message.qos} ${message.packetId}`)
+  }
+  onPubrel(packetId: number) {
+    this.calls.push(`pubrel ${packetId}`)
+  }
+  onPubrec(packetId: number) {
+    this.calls.push(`pubrec ${packetId}`)
+  }
+  onPuback(packetId: number, reasonCode: ReasonCode) {
+    this.calls.push(`puback ${packetId} ${reasonCode}`)
+  }
+  onDrain() {
+    this.calls.push('drain')
+  }
+}
+
+function stage(options: { settings?: Partial<UplinkSettings>; addresses?: number; memory?: TestFilterMemory } = {}) {
+  const clock = new VirtualClock()
+  const random = new SeededRandom(3)
+  const owner = new Owner()
+  const remotes = Array.from({ length: options.addresses ?? 1 }, (_, index) => new Remote(`tcp://h${index}:1`, clock))
+  const memory = options.memory ?? new TestFilterMemory()
+  const uplink = new Uplink({
+    settings: {
+      clientId: 'gw',
+      username: undefined,
+      password: undefined,
+      protocol: 'auto',
+      keepAliveSeconds: 60,
+      sessionExpirySeconds: 3600,
+      inflightMax: 16,
+      packetBytesMax: 65_536,
+      outputBytesMax: 65_536,
+      connectTimeoutMs: 5000,
+      ackTimeoutMs: 10_000,
+      returnMs: 60_000,
+      isOnce: false,
+      subscriptions: [],
+      peerSubscriptions: [],
+      ...options.settings,
+    },
+    dialers: remotes,
+    memory,
+    clock,
+    backoff: new Backoff(1000, 10_000, () => random.next()),
+    log: silentLog,
+    owner,
+  })
+  const [remote, second] = remotes as [Remote, Remote]
+  const settle = () => clock.advanceMs(2)
+  /** Time passes until there is a new link. */
+  const redial = () => {
+    const linkCount = remote.links.length
+    while (remote.links.length === linkCount) clock.advanceMs(100)
+    settle()
+  }
+  return { clock, owner, remote, second, uplink, memory, settle, redial }
+}
+
+t.test('an in rule asks with No Local, Retain As Published and once for retained messages', async (t) => {
+  const { uplink, remote, owner, settle } = stage({ settings: { subscriptions: [request('cmd/#')] } })
+  uplink.start()
+  settle()
+  remote.connack()
+  settle()
+  const subscribe = remote.take(PacketType.subscribe) as Subscribe
+  t.match(subscribe.subscriptions, [request('cmd/#')])
+  t.same(owner.online, [], 'not before the answer')
+  remote.send({ type: PacketType.suback, packetId: subscribe.packetId, reasonCodes: [1], properties: undefined })
+  t.equal(owner.online.length, 1)
+})
+
+t.test(
+  'a broker that refuses 5.0 is spoken to in 3.1.1, first with the bit of a bridge and then without',
+  async (t) => {
+    const { uplink, remote, owner, settle, clock } = stage()
+    uplink.start()
+    settle()
+    t.match(remote.take(PacketType.connect), { version: 5, isBridge: false })
+    // What 3.1.1 brokers answer: not even a valid packet of 5.0.
+    remote.link.deliver(Buffer.from([0x20, 2, 0, 1]))
+    clock.advanceMs(1)
+    settle()
+    remote.version = 4
+    t.match(remote.take(PacketType.connect), { version: 4, isBridge: true })
+    remote.send({
+      type: PacketType.connack,
+      sessionPresent: false,
+      reasonCode: ReasonCode.unsupportedProtocolVersion,
+      properties: undefined,
+    })
+    clock.advanceMs(1)
+    settle()
+    t.match(remote.connack(), { version: 4, isBridge: false })
+    t.match(owner.online, [{ version: 4, echoes: true, isPeer: false }])
+  },
+)
+
+t.test('a cut before CONNACK is no refusal: a broker that once spoke 5.0 is never spoken to in less', async (t) => {
+  const { uplink, remote, settle, redial } = stage()
+  uplink.start()
+  settle()
+  remote.connack()
+  for (let cuts = 0; cuts < 10; cuts++) {
+    remote.link.close()
+    redial()
+    t.match(remote.take(PacketType.connect), { version: 5 }, `cut ${cuts}`)
+  }
+})
+
+t.test('a broker that hangs up on 5.0 without a word is spoken to in 3.1.1 after a while', async (t) => {
+  const { uplink, remote, settle, redial } = stage()
+  uplink.start()
+  settle()
+  for (let cuts = 0; cuts < 3; cuts++) {
+    t.match(remote.take(PacketType.connect), { version: 5 })
+    remote.link.close()
+    redial()
+  }
+  remote.version = 4
+  t.match(remote.take(PacketType.connect), { version: 4 })
+})
+
+t.test('a version that is set is the only one', async (t) => {
+  const { uplink, remote, settle, redial } = stage({ settings: { protocol: '5' } })
+  uplink.start()
+  settle()
+  remote.take(PacketType.connect)
+  remote.link.deliver(Buffer.from([0x20, 2, 0, 1]))
+  redial()
+  t.match(remote.take(PacketType.connect), { version: 5 })
+})
+
+t.test('QoS 2 goes out with its whole handshake', async (t) => {
+  const { uplink, remote, owner, settle } = stage()
+  uplink.start()
+  settle()
+  remote.connack()
+  const message = Publish.create({ topic: 't', payload: 'p', qos: 2 })
+  t.ok(uplink.publish(message, 2, false, false, 7, undefined))
+  settle()
+  t.match(remote.take(PacketType.publish), { qos: 2, packetId: 7 })
+  remote.send({ type: PacketType.pubrec, packetId: 7, reasonCode: 0, properties: undefined })
+  t.same(owner.calls, ['pubrec 7'])
+  uplink.release(7)
+  settle()
+  t.match(remote.take(PacketType.pubrel), { packetId: 7 })
+  remote.send({ type: PacketType.pubcomp, packetId: 7, reasonCode: 0, properties: undefined })
+  t.same(owner.calls, ['pubrec 7', 'puback 7 0'])
+})
+
+t.test('QoS 2 comes in with its whole handshake', async (t) => {
+  const { uplink, remote, owner, settle } = stage()
+  uplink.start()
+  settle()
+  remote.connack()
+  remote.publish('t', 2, 9)
+  uplink.acknowledge(9, PacketType.pubrec)
+  remote.send({ type: PacketType.pubrel, packetId: 9, reasonCode: 0, properties: undefined })
+  uplink.acknowledge(9, PacketType.pubcomp)
+  settle()
+  t.same(owner.calls, ['message t 2 9', 'pubrel 9'])
+  t.match(remote.take(PacketType.pubrec), { packetId: 9 })
+  t.match(remote.take(PacketType.pubcomp), { packetId: 9 })
+})
+
+t.test('what the remote broker says it does not take is not sent to it [MQTT-3.2.2-11] [MQTT-3.2.2-14]', async (t) => {
+  const { uplink, remote, owner, settle } = stage()
+  uplink.start()
+  settle()
+  remote.connack({ properties: { maximumQos: 0, retainAvailable: 0 } })
+  uplink.publish(Publish.create({ topic: 't', payload: 'p', qos: 2, retain: true }), 2, true, true, 7, undefined)
+  settle()
+  t.match(remote.take(PacketType.publish), { qos: 0, retain: false, dup: false })
+  t.same(owner.calls, ['puback 7 0'])
+})
+
+t.test('the keep-alive is what the remote broker says [MQTT-3.2.2-21]', async (t) => {
+  const { uplink, remote, settle, clock } = stage()
+  uplink.start()
+  settle()
+  remote.connack({ properties: { serverKeepAlive: 5 } })
+  clock.advanceMs(5400)
+  settle()
+  t.ok(remote.take(PacketType.pingreq))
+})
+
+t.test('mosquitto#3002: no more is open than the Receive Maximum of CONNACK, 1 and 10', async (t) => {
+  for (const receiveMaximum of [1, 10]) {
+    const { uplink, remote, owner, settle } = stage()
+    uplink.start()
+    settle()
+    remote.connack({ properties: { receiveMaximum } })
+    t.equal(owner.online[0]?.inflightMax, receiveMaximum)
+  }
+})
+
+t.test('nanomq#1918: started without a network it comes up when there is one, an hour later', async (t) => {
+  const { uplink, remote, owner, redial, clock } = stage()
+  remote.isReachable = false
+  uplink.start()
+  for (let minutes = 0; minutes < 60; minutes++) clock.advanceMs(60_000)
+  t.equal(remote.links.length, 0)
+  remote.isReachable = true
+  redial()
+  remote.connack()
+  t.equal(owner.online.length, 1)
+})
+
+t.test('blitzortung#302: a link that opens and is refused does not make the pauses short again', async (t) => {
+  const { uplink, remote, settle, clock } = stage()
+  uplink.start()
+  settle()
+  let attempts = 0
+  for (let seconds = 0; seconds < 120; seconds++) {
+    clock.advanceMs(1000)
+    settle()
+    if (remote.links.length === attempts) continue
+    attempts = remote.links.length
+    remote.connack({ reasonCode: ReasonCode.connectionRateExceeded })
+  }
+  t.ok(attempts <= 25, `${attempts} attempts in two minutes, with pauses of up to ten seconds`)
+})
+
+t.test('the preferred address is tried first, the others at once behind it', async (t) => {
+  const { uplink, remote, second, owner, settle, clock } = stage({ addresses: 2 })
+  remote.isReachable = false
+  uplink.start()
+  clock.advanceMs(1)
+  settle()
+  second.connack()
+  t.equal(owner.online.length, 1, 'no pause between addresses')
+  t.equal(uplink.address, 'tcp://h1:1')
+})
+
+t.test('while another address serves, the bridge goes back when the preferred one answers', async (t) => {
+  const { uplink, remote, second, owner, settle, clock } = stage({ addresses: 2 })
+  remote.isReachable = false
+  uplink.start()
+  clock.advanceMs(1)
+  settle()
+  second.connack({ properties: { serverKeepAlive: 0 } })
+  clock.advanceMs(61_000)
+  settle()
+  t.equal(uplink.address, 'tcp://h1:1', 'still there')
+  remote.isReachable = true
+  clock.advanceMs(60_000)
+  settle()
+  t.equal(owner.offlineCount, 1)
+  t.ok(second.take(PacketType.disconnect), 'it says goodbye')
+  second.link.close()
+  remote.connack()
+  settle()
+  t.equal(owner.online.length, 2)
+  t.equal(uplink.state, 'online', 'the end of the old link is nobody’s')
+  t.equal(uplink.address, 'tcp://h0:1')
+})
+
+t.test('a bridge that is to connect once does not connect again', async (t) => {
+  const { uplink, remote, owner, settle, clock } = stage({ settings: { isOnce: true } })
+  uplink.start()
+  settle()
+  remote.connack()
+  remote.link.close()
+  t.equal(owner.offlineCount, 1)
+  clock.advanceMs(600_000)
+  t.equal(remote.links.length, 1)
+  t.equal(uplink.state, 'stopped')
+})
+
+t.test('nanomq PR#1687: after a reset subscriptions are asked for again unless the session is there', async (t) => {
+  const { uplink, remote, settle, redial } = stage({ settings: { subscriptions: [request('a'), request('b')] } })
+  uplink.start()
+  settle()
+  remote.connack()
+  settle()
+  t.same(remote.suback(), ['a', 'b'])
+  for (const [sessionPresent, asked] of [
+    [true, []],
+    [false, ['a', 'b']],
+  ] as const) {
+    remote.link.close()
+    redial()
+    remote.connack({ sessionPresent })
+    settle()
+    t.same(remote.suback(), asked, `session present: ${sessionPresent}`)
+  }
+})
+
+t.test('what was asked for and not answered is asked for again', async (t) => {
+  const { uplink, remote, settle, redial } = stage({ settings: { subscriptions: [request('a')] } })
+  uplink.start()
+  settle()
+  remote.connack()
+  settle()
+  remote.link.close()
+  redial()
+  remote.connack({ sessionPresent: true })
+  settle()
+  t.same(remote.suback(), ['a'])
+})
+
+t.test('new rules ask only for what differs', async (t) => {
+  const { uplink, remote, owner, settle } = stage({ settings: { subscriptions: [request('a'), request('b')] } })
+  uplink.start()
+  settle()
+  remote.connack()
+  settle()
+  remote.suback()
+  uplink.subscribe([request('b'), request('c'), request('d', 0)])
+  settle()
+  t.same(remote.unsuback(), ['a'])
+  t.same(remote.suback(), ['c', 'd'])
+  uplink.subscribe([request('b'), request('c', 0), request('d', 0)])
+  settle()
+  t.same(remote.suback(), ['c'])
+  t.same(remote.unsuback(), [])
+  t.equal(owner.offlineCount, 0)
+})
+
+t.test('what an earlier run subscribed to and nobody wants any more is given back', async (t) => {
+  const memory = new TestFilterMemory()
+  const former = stage({ memory, settings: { subscriptions: [request('old'), request('kept')] } })
+  former.uplink.start()
+  former.settle()
+  former.remote.connack()
+  former.settle()
+  former.remote.suback()
+  const { uplink, remote, owner, settle } = stage({ memory, settings: { subscriptions: [request('kept')] } })
+  uplink.start()
+  settle()
+  remote.connack({ sessionPresent: true })
+  settle()
+  t.same(remote.suback(), [])
+  t.same(remote.unsuback(), ['old'])
+  t.equal(owner.online.length, 1)
+  t.same([...memory.filters.keys()], ['kept'])
+})
