@@ -25,6 +25,7 @@ export class Backlog {
   readonly #counters: Counters
   readonly #ledger: Ledger
   readonly #settings: BrokerSettings
+  readonly #onDropped: () => void
   /** Lanes whose excess is being looked for. */
   readonly #searching = new Set<Lane>()
   /** Some lane that does not drop its oldest messages is full, or soon may be. */
@@ -37,6 +38,7 @@ export class Backlog {
     counters: Counters
     ledger: Ledger
     settings: BrokerSettings
+    onDropped: () => void
   }) {
     this.#clock = parts.clock
     this.#log = parts.log
@@ -44,6 +46,7 @@ export class Backlog {
     this.#counters = parts.counters
     this.#ledger = parts.ledger
     this.#settings = parts.settings
+    this.#onDropped = parts.onDropped
   }
 
   /** Whether `lane` does not take any more. */
@@ -85,6 +88,7 @@ export class Backlog {
     this.#ledger.droppedRange({ reason: 'backlog_full', scope: logScope, lane, firstSeq, lastSeq, count })
     this.#log.warn({ lane: laneNames[lane], count, seq: firstSeq }, 'backlog is full, oldest messages dropped')
     this.#messages.trim(lastSeq, lane)
+    this.#onDropped()
   }
 
   /** What `lane` may hold of its own bounds and of those of all lanes together. */

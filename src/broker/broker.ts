@@ -73,7 +73,17 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     const ledger = new Ledger(store.ledger, clock)
     const laneRules = new LaneRules(settings.laneRules)
     const delivery = new Delivery({ clock, log, store, router, counters, ledger, laneRules })
-    const backlog = new Backlog({ clock, log, messages: store.log, counters, ledger, settings })
+    const backlog = new Backlog({
+      clock,
+      log,
+      messages: store.log,
+      counters,
+      ledger,
+      settings,
+      onDropped: () => {
+        for (const session of sessions) session.forgetCount()
+      },
+    })
     const publishPath = new PublishPath({ ...parts, router, retained, delivery, counters, laneRules, backlog })
     const sessions = new SessionTable({
       clock,

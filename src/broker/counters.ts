@@ -21,6 +21,10 @@ export class Counters {
     linkFull: 0,
     /** QoS >= 1 for a client without a durable session that has too many waiting. */
     queueFull: 0,
+    /** Over the bounds of the queue of a durable session. */
+    sessionQueueFull: 0,
+    /** In the log for longer than the queue of the session allows. */
+    tooOld: 0,
     /** Larger than the client's Maximum Packet Size. */
     tooLarge: 0,
     expired: 0,

@@ -16,10 +16,12 @@ import type { Counters } from './counters.ts'
 import { Departures } from './departures.ts'
 import type { LaneRules } from './lane-rules.ts'
 import type { Ledger } from './ledger.ts'
+import { scanLog } from './log-scan.ts'
 import { noTicket } from './publish.ts'
 import type { Recipient, Router } from './router.ts'
 import { SlotState } from './send-window.ts'
 import type { Attachment, Session, Waiting } from './session.ts'
+import type { SessionQueue } from './session-queue.ts'
 
 const readLimit: ReadLimit = { countMax: 512, bytesMax: 1_048_576 }
 const laneReadLimits: readonly ReadLimit[] = lanes.map((lane) => ({ ...readLimit, lane }))
@@ -127,9 +129,14 @@ export class Delivery {
         const recipient = recipients[i] as Recipient
         const session = recipient.session
         if (session.lane !== undefined && session.lane !== lane) continue
-        if (session.reader === 'live' && seq >= session.nextSeq && !this.#sendStored(recipient, publish, seq)) {
+        if (seq < session.nextSeq) continue
+        if (session.reader !== 'live') {
+          const { queue } = session
+          if (queue?.isCounted === true && wants(recipient, publish, seq)) queue.add(seq, publish)
+        } else if (!this.#sendStored(recipient, publish, seq)) {
           session.reader = 'catching-up'
           session.nextSeq = seq
+          session.queue?.add(seq, publish)
         }
       }
       this.#routedSeq = seq
@@ -187,17 +194,21 @@ export class Delivery {
   /** Reads on in the log until it ends or there is no room. Never runs twice at a time for one session. */
   #catchUp(session: Session): void {
     if (session.isReading) return
+    if (session.queue?.isCounted === false) {
+      this.#countQueue(session, session.queue)
+      return
+    }
     session.isReading = true
     while (session.reader === 'catching-up' && session.attachment && hasRoom(session, session.attachment)) {
       if (session.nextSeq > this.#messages.durableSeq) {
         session.reader = 'live'
+        session.queue?.clear()
         break
       }
       let isAnswered = false
       let isInside = true
       const durableSeq = this.#messages.durableSeq
-      const limit = session.lane === undefined ? readLimit : (laneReadLimits[session.lane] as ReadLimit)
-      this.#messages.read(session.nextSeq, limit, (stored, failure) => {
+      this.#messages.read(session.nextSeq, readLimitOf(session), (stored, failure) => {
         isAnswered = true
         if (failure === undefined) this.#sendRead(session, stored, durableSeq)
         else this.#log.error({ err: failure, clientId: session.clientId, seq: session.nextSeq }, 'log cannot be read')
@@ -217,7 +228,8 @@ export class Delivery {
       session.nextSeq = Math.max(session.nextSeq, askedUpTo + 1)
       this.#forgetRestored(session, session.nextSeq)
     }
-    for (const { seq, publish } of stored) {
+    for (const message of stored) {
+      const { seq, publish } = message
       if (session.reader !== 'catching-up') return
       if (seq < session.nextSeq) continue
       this.#forgetRestored(session, seq)
@@ -225,10 +237,48 @@ export class Delivery {
         if (!this.#sendRestored(session, publish, seq)) return
       } else {
         const recipient = this.#recipientOf(session, publish.topic)
-        if (recipient !== undefined && !this.#sendStored(recipient, publish, seq)) return
+        if (recipient !== undefined && wants(recipient, publish, seq)) {
+          if (!this.#dropExcess(session, message) && !this.#sendStored(recipient, publish, seq)) return
+          if (seq <= this.#routedSeq) session.queue?.remove(seq, publish)
+        }
       }
       session.nextSeq = seq + 1
     }
+  }
+
+  /** Counts what waits, up to where live sessions are; then the session reads on. */
+  #countQueue(session: Session, queue: SessionQueue): void {
+    session.isReading = true
+    queue.clear()
+    queue.isCounted = false
+    const count = (stored: readonly StoredMessage[], askedUpTo: Seq): Seq | undefined => {
+      for (const { seq, publish } of stored) {
+        if (seq > this.#routedSeq || seq <= session.restoredSeq || session.restored.has(seq)) continue
+        const recipient = this.#recipientOf(session, publish.topic)
+        if (recipient !== undefined && wants(recipient, publish, seq)) queue.add(seq, publish)
+      }
+      const next = (stored.at(-1)?.seq ?? askedUpTo) + 1
+      if (session.attachment !== undefined && next <= this.#routedSeq) return next
+      session.isReading = false
+      queue.isCounted = next > this.#routedSeq
+      this.advance(session)
+      return undefined
+    }
+    scanLog(this.#messages, session.nextSeq, readLimitOf(session), count, (failure) => {
+      session.isReading = false
+      this.#log.error({ err: failure, clientId: session.clientId }, 'log cannot be read')
+      this.#clock.after(readRetryMs, () => this.advance(session))
+    })
+  }
+
+  /** @returns whether the message, the oldest that waits, went because the queue of the session is over its bounds */
+  #dropExcess(session: Session, { seq, publish, lane, atMs }: StoredMessage): boolean {
+    const reason = session.queue?.excess(seq, atMs, this.#clock.nowMs())
+    if (reason === undefined) return false
+    if (reason === 'queue_full') this.#counters.dropped.sessionQueueFull++
+    else this.#counters.dropped.tooOld++
+    if (publish.qos > 0) this.#ledger.dropped(reason, session.clientId, lane, seq)
+    return true
   }
 
   /** A message that an earlier run had sent: only if it is still open, under its packet id. */
@@ -277,14 +327,13 @@ export class Delivery {
   #sendStored(recipient: Recipient, message: Publish, seq: Seq): boolean {
     const session = recipient.session
     const attachment = session.attachment
-    if (attachment === undefined || !session.isDurable) return true
-    if (seq <= recipient.sinceSeq) return true
-    if (recipient.noLocal && message.publisher === session.clientId) return true // [MQTT-3.8.3-3]
-    const qos = lower(message.qos, recipient.qos)
-    if (qos === 0) return true // It went out when it was published.
+    if (attachment === undefined || !wants(recipient, message, seq)) return true
     // What waits in memory is older and goes first.
     if (session.waiting.length > 0 || !hasRoom(session, attachment)) return false
-    this.#send(session, attachment, message, qos, message.retain && recipient.retainAsPublished, recipient, seq)
+    const qos = lower(message.qos, recipient.qos)
+    const retain = message.retain && recipient.retainAsPublished
+    if (qos === 0) this.#sendQos0(session, message, retain, recipient)
+    else this.#send(session, attachment, message, qos, retain, recipient, seq)
     return true
   }
 
@@ -369,6 +418,20 @@ export class Delivery {
 
 function hasRoom(session: Session, attachment: Attachment): boolean {
   return session.window.count - session.unsentCount < attachment.inflightMax && attachment.canTake
+}
+
+/** Whether a message of the log is for the recipient, and still to be sent. */
+function wants(recipient: Recipient, message: Publish, seq: Seq): boolean {
+  const { session } = recipient
+  if (!session.isDurable || seq <= recipient.sinceSeq) return false
+  if (recipient.noLocal && message.publisher === session.clientId) return false // [MQTT-3.8.3-3]
+  if (message.qos > 0 && recipient.qos > 0) return true
+  // Otherwise it went out when it was published.
+  return session.limits.keepsQos0 && seq > session.directSeq
+}
+
+function readLimitOf({ lane }: Session): ReadLimit {
+  return lane === undefined ? readLimit : (laneReadLimits[lane] as ReadLimit)
 }
 
 function lower(a: Qos, b: Qos): Qos {

@@ -15,7 +15,7 @@ export class LocalClient implements LocalSession, Attachment {
   readonly #session: Session
   inflightMax = 1
 
-  constructor(core: Core, clientId: string, consumer: LocalConsumer, { lane }: LocalSessionOptions) {
+  constructor(core: Core, clientId: string, consumer: LocalConsumer, { lane, limits }: LocalSessionOptions) {
     assert(clientId.startsWith('$'), 'client ids inside the house begin with $')
     this.#core = core
     this.#consumer = consumer
@@ -27,6 +27,7 @@ export class LocalClient implements LocalSession, Attachment {
       will: undefined,
     }).session
     this.#session.lane = lane
+    if (limits !== undefined) this.#session.limit(limits)
   }
 
   subscribe(subscriptions: readonly SubscriptionRequest[]): void {

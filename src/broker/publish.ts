@@ -9,7 +9,7 @@ import type { Authorizer, Principal } from '../ports/auth.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Lane } from '../ports/lane.ts'
 import type { PublishGate } from '../ports/local.ts'
-import type { Store, Ticket } from '../ports/store.ts'
+import type { Seq, Store, Ticket } from '../ports/store.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import { ReasonCode } from '../protocol/reason.ts'
 import type { Backlog } from './backlog.ts'
@@ -19,6 +19,7 @@ import type { LaneRules } from './lane-rules.ts'
 import type { RetainedTable } from './retained.ts'
 import type { Recipient, Router } from './router.ts'
 import type { Session } from './session.ts'
+import type { BrokerSettings } from './settings.ts'
 
 /** Nothing had to be stored: acknowledge at once. */
 export const noTicket: Ticket = 0
@@ -34,6 +35,8 @@ export class PublishPath {
   readonly #counters: Counters
   readonly #laneRules: LaneRules
   readonly #backlog: Backlog
+  /** QoS 0 may stand in the log. */
+  readonly #keepsQos0: boolean
   /** What the last call of `publish` decided; fields instead of an object per message. */
   reasonCode: ReasonCode = ReasonCode.success
   ticket: Ticket = noTicket
@@ -49,6 +52,7 @@ export class PublishPath {
     counters: Counters
     laneRules: LaneRules
     backlog: Backlog
+    settings: BrokerSettings
   }) {
     this.#authorizer = parts.authorizer
     this.#gate = parts.gate
@@ -60,6 +64,7 @@ export class PublishPath {
     this.#counters = parts.counters
     this.#laneRules = parts.laneRules
     this.#backlog = parts.backlog
+    this.#keepsQos0 = parts.settings.queueLimits.keepsQos0
   }
 
   /**
@@ -135,7 +140,7 @@ export class PublishPath {
         lane ??= this.#laneRules.laneOf(message)
         if (only !== lane) continue
       }
-      if (message.qos > 0 && wantsLog(recipient)) isWantedByDurable = true
+      if (isForLog(message, recipient)) isWantedByDurable = true
       else if (!(recipient.noLocal && recipient.session === publisher)) this.#delivery.now(recipient, message)
     }
     if (recipients.length === 0 && message.qos > 0) this.reasonCode = ReasonCode.noMatchingSubscribers
@@ -145,7 +150,8 @@ export class PublishPath {
       this.#counters.dropped.laneFull++
       return
     }
-    this.#store.log.append(message, lane)
+    const seq = this.#store.log.append(message, lane)
+    if (this.#keepsQos0) markDirect(recipients, seq)
     this.#counters.storedMessages++
     this.ticket = this.#store.lastTicket
   }
@@ -153,6 +159,20 @@ export class PublishPath {
   #refuseUnwritable(): void {
     this.#counters.dropped.storeFailed++
     this.reasonCode = ReasonCode.quotaExceeded
+  }
+}
+
+function isForLog(message: Publish, recipient: Recipient): boolean {
+  const { session } = recipient
+  if (message.qos > 0 && recipient.qos > 0) return session.isDurable
+  // QoS 0 waits only for those who are not there, or behind; to the others it goes at once.
+  return session.limits.keepsQos0 && session.isDurable && session.reader !== 'live'
+}
+
+/** Who follows the log has had the QoS 0 that stands there for others. */
+function markDirect(recipients: readonly Recipient[], seq: Seq): void {
+  for (const { session } of recipients) {
+    if (session.limits.keepsQos0 && session.reader === 'live') session.directSeq = seq
   }
 }
 

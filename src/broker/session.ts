@@ -18,11 +18,13 @@
 import { RingQueue } from '../lib/ring-queue.ts'
 import type { WheelTimer } from '../lib/timer-wheel.ts'
 import type { Lane } from '../ports/lane.ts'
+import type { QueueLimits } from '../ports/local.ts'
 import type { OutboundRecord, Seq, SessionRecord, Ticket } from '../ports/store.ts'
 import type { Qos, Version } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Recipient } from './router.ts'
 import { SendWindow } from './send-window.ts'
+import { noQueueLimits, SessionQueue } from './session-queue.ts'
 import type { Subscription } from './subscription.ts'
 import type { PendingWill } from './will.ts'
 
@@ -116,6 +118,12 @@ export class Session {
   /** Incoming QoS 2 packet ids between PUBLISH and PUBREL. */
   #incomingQos2 = noPacketIds
 
+  limits: QueueLimits = noQueueLimits
+  /** undefined when the limits are none. */
+  queue: SessionQueue | undefined
+  /** With QoS 0 in the log: messages up to here came straight from their publishers, if they came at all. */
+  directSeq: Seq = 0
+
   reader: Reader = 'detached'
   /** The next message of the log to look at; while live, no message before it is sent. */
   nextSeq: Seq
@@ -183,6 +191,18 @@ export class Session {
   addRestored(record: OutboundRecord): void {
     if (this.restored === nothingRestored) this.restored = new Map()
     this.restored.set(record.seq, record)
+  }
+
+  /** Its messages are counted from now on, or counted anew. */
+  limit(limits: QueueLimits): void {
+    this.limits = limits
+    this.queue = SessionQueue.of(limits)
+    this.forgetCount()
+  }
+
+  /** What waits in the log is not what it was. */
+  forgetCount(): void {
+    if (this.queue !== undefined && this.reader !== 'live') this.queue.isCounted = false
   }
 
   /** Up to here the session has seen the log. */

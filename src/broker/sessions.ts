@@ -137,7 +137,10 @@ export class SessionTable {
 
   subscribe(session: Session, record: SubscriptionRecord): Subscription {
     const former = session.subscriptions.get(record.topicFilter)
-    if (former !== undefined) this.#router.remove(former)
+    if (former !== undefined) {
+      this.#router.remove(former)
+      if (former.qos !== record.qos || former.noLocal !== record.noLocal) session.forgetCount()
+    }
     const subscription = new Subscription(session, record)
     session.addSubscription(subscription)
     this.#router.add(subscription)
@@ -150,6 +153,7 @@ export class SessionTable {
     if (subscription === undefined) return false
     session.removeSubscription(topicFilter)
     this.#router.remove(subscription)
+    session.forgetCount()
     return true
   }
 
@@ -233,6 +237,8 @@ export class SessionTable {
       nextSeq,
       waitingCountMax: this.#settings.queueCountMax,
     })
+    // Who is inside the house has limits of its own.
+    if (!clientId.startsWith('$')) session.limit(this.#settings.queueLimits)
     this.#sessions.set(clientId, session)
     this.#counters.sessionCount = this.#sessions.size
     return session

@@ -1,4 +1,5 @@
 /** The limits and choices of the broker core. Every number is a bound; config/schema.ts documents the defaults. */
+import type { QueueLimits } from '../ports/local.ts'
 import type { LaneLimits, LaneRule } from './lane-rules.ts'
 import type { ShareStrategy } from './share-strategy.ts'
 import type { SysSettings } from './sys-topics.ts'
@@ -44,6 +45,8 @@ export interface BrokerSettings {
   readonly laneRules: readonly LaneRule[]
   /** By lane. */
   readonly laneLimits: readonly LaneLimits[]
+  /** Of each durable session. */
+  readonly queueLimits: QueueLimits
   /** Messages, and bytes of them, that the log keeps for sessions that lag, in all lanes; beyond it the oldest go. */
   readonly backlogCountMax: number
   readonly backlogBytesMax: number

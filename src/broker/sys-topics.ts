@@ -190,7 +190,11 @@ function metrics(counters: Counters): [name: string, value: number][] {
     ['authorization/deny', dropped.notAuthorized],
     ['delivery/dropped/expired', dropped.expired],
     ['delivery/dropped/qos0_msg', dropped.linkFull + dropped.offlineQos0],
-    ['delivery/dropped/queue_full', dropped.queueFull + dropped.backlogFull + dropped.laneFull],
+    [
+      'delivery/dropped/queue_full',
+      dropped.queueFull + dropped.sessionQueueFull + dropped.backlogFull + dropped.laneFull,
+    ],
+    ['delivery/dropped/too_old', dropped.tooOld],
     ['delivery/dropped/too_large', dropped.tooLarge],
   ]
 }

@@ -8,6 +8,7 @@ import { bridgeSection } from './sections/bridge.ts'
 import { laneSection, topicSection } from './sections/lane.ts'
 import { listenerSection } from './sections/listener.ts'
 import { mqttSection } from './sections/mqtt.ts'
+import { queueSection } from './sections/queue.ts'
 import { serialSection } from './sections/serial.ts'
 import { storeSection } from './sections/store.ts'
 import { sysSection } from './sections/sys.ts'
@@ -33,6 +34,11 @@ export function settingsSchema(profile: Profile) {
     ),
     mqtt: option(mqttSection(profile), {}, 'What a client may do and how much of it.'),
     store: option(storeSection(profile), {}, 'How safe acknowledged messages are, and how many may pile up.'),
+    queue: option(
+      queueSection(),
+      {},
+      'What may wait for one client with a durable session that is away or slow. The limits of [lane] and [store] hold for all together.',
+    ),
     lane: option(laneSection(), {}, 'How much of each kind of message may pile up.'),
     topic: topicSection(),
     sys: option(sysSection(), {}, 'What the broker publishes about itself.'),

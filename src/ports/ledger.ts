@@ -17,6 +17,8 @@ export type LossReason =
   | 'backlog_full'
   /** The queue of the session was over its bounds. */
   | 'queue_full'
+  /** The message had waited longer than the queue of the session allows. */
+  | 'too_old'
   /** The message expired before the session took it [MQTT-3.3.2-5]. */
   | 'expired'
   /** The session expired while its client was away. */

@@ -19,6 +19,20 @@ export interface LocalBroker {
 export interface LocalSessionOptions {
   /** The only lane whose messages come, QoS 0 too; the session has its own place in it. Every lane unless given. */
   readonly lane?: Lane | undefined
+  /** How much may wait for the session; no limits but those of the log unless given. */
+  readonly limits?: QueueLimits | undefined
+}
+
+/** How much of the log may wait for one session. What is over it goes when the session reads on. */
+export interface QueueLimits {
+  readonly countMax: number
+  /** Of topics and payloads. */
+  readonly bytesMax: number
+  /** `Infinity` = messages do not grow too old. */
+  readonly ageMsMax: number
+  readonly whenFull: 'drop_oldest' | 'drop_newest'
+  /** QoS 0 waits too while nobody is there, or is behind. */
+  readonly keepsQos0: boolean
 }
 
 /**

@@ -4,6 +4,7 @@ import { listenerPolicy } from '../../src/adapters/auth-listener/policy.ts'
 import { MemoryStore } from '../../src/adapters/store-memory/store.ts'
 import { Broker } from '../../src/broker/broker.ts'
 import type { LaneLimits } from '../../src/broker/lane-rules.ts'
+import { noQueueLimits } from '../../src/broker/session-queue.ts'
 import type { BrokerSettings } from '../../src/broker/settings.ts'
 import { must } from '../../src/lib/assert.ts'
 import type { Authenticator, Authorizer } from '../../src/ports/auth.ts'
@@ -56,6 +57,7 @@ export const testSettings: BrokerSettings = {
   sharedSubscriptionStrategy: 'round_robin',
   retainedCountMax: 100,
   retainedBytesMax: 10_000,
+  queueLimits: noQueueLimits,
   laneRules: [],
   laneLimits: lanes.map(() => roomyLane),
   backlogCountMax: 100_000,
