@@ -14,7 +14,14 @@ const mayImport = {
   adapters: ['ports', 'protocol', 'lib'],
   admin: ['ports', 'lib'],
   node: ['adapters', 'admin', 'broker', 'bridge', 'gateway', 'ports', 'protocol', 'config', 'lib'],
-  cli: ['adapters/(net|certificates|serial-port|log-pino|system)', 'admin', 'ports', 'protocol', 'config', 'lib'],
+  cli: [
+    'adapters/(net|auth-scram|certificates|serial-port|log-pino|system)',
+    'admin',
+    'ports',
+    'protocol',
+    'config',
+    'lib',
+  ],
 }
 
 const ours = '^(src|edge|cloud|firmware-sim|test)/'

@@ -7,6 +7,7 @@ import { GatewayReceiver } from '../src/bridge/receiver.ts'
 import { Broker } from '../src/broker/broker.ts'
 import type { Settings } from '../src/config/settings.ts'
 import { Failure } from '../src/lib/errors.ts'
+import { authenticationMethods } from '../src/node/authentication.ts'
 import { makeBridges } from '../src/node/bridges.ts'
 import { brokerSettings } from '../src/node/broker-settings.ts'
 import { brokerRoutes, openControl } from '../src/node/control.ts'
@@ -21,6 +22,7 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
   const { clock, store } = await openStorage(settings, log)
   try {
     const marks = new Marks(store.marks)
+    const methods = await authenticationMethods(settings, systemRandom)
     const broker = new Broker({
       settings: brokerSettings(settings, '$fleet/loss'),
       clock,
@@ -29,6 +31,7 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
       store,
       authenticator: listenerPolicy,
       authorizer: listenerPolicy,
+      authenticationMethods: methods.all,
       gate: new GatewayReceiver(marks),
     })
     const epoch = await broker.load((key, mark) => marks.restore(key, mark))
@@ -39,7 +42,7 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
     const bridges = await makeBridges(settings, { local: broker, marks, epoch, clock, random: systemRandom, log })
     const listeners = await Listeners.open(settings, broker, log)
     const control = await openControl(settings, brokerRoutes({ settings, broker, store }), log)
-    return new RunningNode({ settings, log, store, broker, control, listeners, bridges, serials: [] })
+    return new RunningNode({ settings, log, store, broker, control, listeners, methods, bridges, serials: [] })
   } catch (error) {
     await store.close()
     throw error

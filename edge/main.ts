@@ -9,6 +9,7 @@ import { GatewayReceiver } from '../src/bridge/receiver.ts'
 import { Broker } from '../src/broker/broker.ts'
 import type { SerialLineSettings, Settings } from '../src/config/settings.ts'
 import { SerialListener } from '../src/gateway/serial-listener.ts'
+import { authenticationMethods } from '../src/node/authentication.ts'
 import { makeBridges } from '../src/node/bridges.ts'
 import { brokerSettings } from '../src/node/broker-settings.ts'
 import { brokerRoutes, openControl } from '../src/node/control.ts'
@@ -23,6 +24,7 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
   const { clock, store } = await openStorage(settings, log)
   try {
     const marks = new Marks(store.marks)
+    const methods = await authenticationMethods(settings, systemRandom)
     const broker = new Broker({
       settings: brokerSettings(settings, '$edge/loss'),
       clock,
@@ -31,6 +33,7 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
       store,
       authenticator: listenerPolicy,
       authorizer: listenerPolicy,
+      authenticationMethods: methods.all,
       gate: new GatewayReceiver(marks),
     })
     const epoch = await broker.load((key, mark) => marks.restore(key, mark))
@@ -51,7 +54,7 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
     const serials = settings.serials.map((line) => new SerialListener(line, serialTraits(line), serialParts))
     const listeners = await Listeners.open(settings, broker, log)
     const control = await openControl(settings, brokerRoutes({ settings, broker, store }), log)
-    return new RunningNode({ settings, log, store, broker, control, listeners, bridges, serials })
+    return new RunningNode({ settings, log, store, broker, control, listeners, methods, bridges, serials })
   } catch (error) {
     await store.close()
     throw error

@@ -7,7 +7,7 @@
 import { must } from '../lib/assert.ts'
 import type { Failure } from '../lib/errors.ts'
 import { TimerWheel } from '../lib/timer-wheel.ts'
-import type { Authenticator, Authorizer } from '../ports/auth.ts'
+import type { AuthenticationMethod, Authenticator, Authorizer } from '../ports/auth.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { LocalBroker, LocalConsumer, LocalSession, LocalSessionOptions, PublishGate } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
@@ -59,6 +59,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     store: Store
     authenticator: Authenticator
     authorizer: Authorizer
+    authenticationMethods: readonly AuthenticationMethod[]
     gate: PublishGate | undefined
   }) {
     const { clock, store, settings } = parts
@@ -104,6 +105,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       store,
       authenticator: parts.authenticator,
       authorizer: parts.authorizer,
+      authenticationMethods: new Map(parts.authenticationMethods.map((method) => [method.name, method])),
       wheel,
       counters,
       ledger,

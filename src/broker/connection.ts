@@ -7,14 +7,18 @@
  *          +---- first packet wrong, ---+---- refused ---------------+--------+
  *                connect timeout
  *
- * authenticating: the answer may come later; the link is paused and nothing of the client is read until then.
+ * authenticating: the answer may come later; the link is paused and nothing of the client is read until then. With
+ * extended authentication it may be a question, and then the client's AUTH is waited for in between:
+ *
+ *   authenticating --AUTH to the client--> challenged --AUTH of the client--> authenticating
+ *
  * closing: the last bytes are on their way; whatever still comes in is ignored.
  */
-import { unreachable } from '../lib/assert.ts'
+import { must, unreachable } from '../lib/assert.ts'
 import type { Failure } from '../lib/errors.ts'
 import { WheelTimer } from '../lib/timer-wheel.ts'
-import type { Principal } from '../ports/auth.ts'
-import { bridgeProperty, gatewayLevel, mountBridgeTopic } from '../ports/gateway-topics.ts'
+import type { AuthenticationStep, Principal } from '../ports/auth.ts'
+import { gatewayLevel } from '../ports/gateway-topics.ts'
 import type { Seq } from '../ports/store.ts'
 import type { Link, LinkOwner, ListenerTraits } from '../ports/transport.ts'
 import { decodePacket } from '../protocol/decode.ts'
@@ -22,8 +26,8 @@ import { PacketFault } from '../protocol/fault.ts'
 import { FrameDecoder } from '../protocol/frame.ts'
 import {
   type AckType,
+  type Auth,
   type Connack,
-  type ConnackProperties,
   type Connect,
   type ControlPacket,
   type Disconnect,
@@ -32,27 +36,28 @@ import {
   type Suback,
   type Unsuback,
   type Version,
-  type Will,
 } from '../protocol/packet.ts'
 import { decodeShortAckPacketId } from '../protocol/packets/ack.ts'
 import { peekVersion } from '../protocol/packets/connect.ts'
 import { decodePublish, type Publish, TopicMemo } from '../protocol/packets/publish.ts'
 import { mayClientSend, ReasonCode, reasonName } from '../protocol/reason.ts'
-import { variableByteCount } from '../protocol/variable-byte-integer.ts'
 import { AckQueue } from './ack-queue.ts'
+import { ClientAcks } from './client-acks.ts'
 import type { Core } from './core.ts'
+import { ExtendedAuthentication } from './extended-authentication.ts'
 import { IncomingPublishes } from './incoming-publishes.ts'
+import { greeted, type Mount, mayPublishWill, mountedWill, mountpointOf } from './mount.ts'
 import { type Agreement, boundedExpirySeconds, negotiate } from './negotiate.ts'
 import { Outbox } from './outbox.ts'
+import { goodbye, reasonToGoElsewhere } from './redirect.ts'
 import type { Recipient } from './router.ts'
-import { SlotState } from './send-window.ts'
 import type { Attachment, Session } from './session.ts'
-import { levelCount, type Mount, subscribe, unsubscribe } from './subscribe.ts'
-import { messageOfWill } from './will.ts'
+import { checkAnswerFits, levelCount, subscribe, unsubscribe } from './subscribe.ts'
 
 export type ConnectionState =
   | { readonly at: 'awaiting-connect' }
   | { readonly at: 'authenticating'; readonly connect: Connect }
+  | { readonly at: 'challenged'; readonly connect: Connect }
   | { readonly at: 'open'; readonly session: Session; readonly principal: Principal }
   | { readonly at: 'closing' }
   | { readonly at: 'closed' }
@@ -66,6 +71,9 @@ export class Connection implements LinkOwner, Attachment {
   readonly #outbox: Outbox
   readonly #incoming: IncomingPublishes
   readonly #acks: AckQueue
+  readonly #clientAcks: ClientAcks
+  /** undefined when CONNECT named no method. */
+  #extended: ExtendedAuthentication | undefined
   readonly #timer: WheelTimer
   #state: ConnectionState = { at: 'awaiting-connect' }
   #version: Version = 4
@@ -85,6 +93,7 @@ export class Connection implements LinkOwner, Attachment {
     this.#outbox = new Outbox(core, link)
     this.#acks = new AckQueue(core, link, this.#outbox)
     this.#incoming = new IncomingPublishes(core, this.#acks, traits.acceptsGateways)
+    this.#clientAcks = new ClientAcks(core, this.#outbox, this.#incoming)
     this.inflightMax = core.settings.inflightMax
     this.#lastReceivedMs = core.clock.nowMs()
     this.#timer = new WheelTimer(() => this.#onTimer())
@@ -122,7 +131,8 @@ export class Connection implements LinkOwner, Attachment {
   }
 
   get #isReading(): boolean {
-    return this.#state.at === 'open' || this.#state.at === 'awaiting-connect'
+    const { at } = this.#state
+    return at === 'open' || at === 'awaiting-connect' || at === 'challenged'
   }
 
   #receiveFrame(header: number, bytes: Buffer, start: number, end: number): void {
@@ -135,12 +145,16 @@ export class Connection implements LinkOwner, Attachment {
       }
       const packetId = decodeShortAckPacketId(header, bytes, start, end)
       if (packetId !== 0) {
-        this.#receiveAck((header >> 4) as AckType, packetId, ReasonCode.success, state.session)
+        this.#clientAcks.receive((header >> 4) as AckType, packetId, ReasonCode.success, state.session)
         return
       }
       const packet = decodePacket(header, bytes, start, end, this.#version)
       if (packet instanceof PacketFault) throw packet
       this.#receiveOpen(packet, state.session, state.principal)
+      return
+    }
+    if (state.at === 'challenged') {
+      this.#receiveChallenged(decodePacket(header, bytes, start, end, 5), state.connect)
       return
     }
     if (header >> 4 !== PacketType.connect) {
@@ -164,17 +178,13 @@ export class Connection implements LinkOwner, Attachment {
     this.#outbox.packetBytesMax = connect.properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY
     this.#outbox.wantsReasons = connect.version === 5 && connect.properties?.requestProblemInformation !== 0
     const { redirect, topicLevelsMax } = core.settings
-    if (redirect !== undefined && redirect.when !== 'shutdown') {
-      const reasonCode = redirect.when === 'temporary' ? ReasonCode.useAnotherServer : ReasonCode.serverMoved
-      this.#refuse(reasonCode, '', redirect.serverReference)
+    const elsewhere = reasonToGoElsewhere(redirect)
+    if (elsewhere !== undefined) {
+      this.#refuse(elsewhere, '', redirect?.serverReference)
       return
     }
     if (connect.clientId.startsWith('$')) {
       this.#refuse(ReasonCode.clientIdentifierNotValid, 'client identifiers of the broker itself begin with $')
-      return
-    }
-    if (connect.properties?.authenticationMethod !== undefined) {
-      this.#refuse(ReasonCode.badAuthenticationMethod) // [MQTT-4.12.0-1]
       return
     }
     if (connect.will !== undefined && levelCount(connect.will.topic) > topicLevelsMax) {
@@ -182,6 +192,12 @@ export class Connection implements LinkOwner, Attachment {
       return
     }
     this.#state = { at: 'authenticating', connect }
+    const methodName = connect.properties?.authenticationMethod
+    if (methodName === undefined) this.#authenticate((answer) => this.#askAuthenticator(connect, answer))
+    else this.#beginExtended(methodName, connect.properties?.authenticationData)
+  }
+
+  #askAuthenticator(connect: Connect, answer: (outcome: AuthenticationStep) => void): void {
     const link = this.#link
     const request = {
       clientId: connect.clientId,
@@ -194,10 +210,45 @@ export class Connection implements LinkOwner, Attachment {
       },
       listener: this.#traits,
     }
+    this.#core.authenticator.authenticate(request, (reasonCode) => {
+      if (reasonCode !== ReasonCode.success) answer({ kind: 'refused', reasonCode, why: '' })
+      else answer({ kind: 'proved', username: connect.username ?? '', data: undefined })
+    })
+  }
+
+  #beginExtended(methodName: string, data: Buffer | undefined): void {
+    const method = this.#core.authenticationMethods.get(methodName)
+    if (method === undefined) {
+      this.#refuse(ReasonCode.badAuthenticationMethod) // [MQTT-4.12.0-1]
+    } else if (this.#traits.requireIdentity && this.#link.identity === undefined) {
+      this.#refuse(ReasonCode.notAuthorized)
+    } else {
+      const extended = new ExtendedAuthentication(method)
+      this.#extended = extended
+      this.#authenticate((answer) => extended.begin(data, answer))
+    }
+  }
+
+  /** @param ask answers once, inside the call or later; nothing is read until then */
+  #authenticate(ask: (answer: (outcome: AuthenticationStep) => void) => void): void {
     let isInside = true
-    core.authenticator.authenticate(request, (reasonCode) => this.#onAuthenticated(reasonCode, isInside))
+    ask((outcome) => this.#onAuthenticated(outcome, isInside))
     isInside = false
     if (this.state === 'authenticating') this.#link.pause()
+  }
+
+  /** Between question and answer a client may send AUTH and DISCONNECT alone. */
+  #receiveChallenged(packet: ControlPacket | PacketFault, connect: Connect): void {
+    if (packet instanceof PacketFault) throw packet
+    if (packet.type === PacketType.disconnect) {
+      this.#endLink()
+    } else if (packet.type === PacketType.auth) {
+      const extended = must(this.#extended, 'method of a challenged client')
+      this.#state = { at: 'authenticating', connect }
+      this.#authenticate((answer) => extended.receive(packet, answer))
+    } else {
+      throw new PacketFault(ReasonCode.protocolError, 'MQTT-3.1.2-30', 'neither AUTH nor DISCONNECT') // [MQTT-3.1.2-30]
+    }
   }
 
   #setVersion(version: Version): void {
@@ -205,17 +256,49 @@ export class Connection implements LinkOwner, Attachment {
     this.#outbox.version = version
   }
 
-  #onAuthenticated(reasonCode: ReasonCode, isInside: boolean): void {
+  #onAuthenticated(outcome: AuthenticationStep, isInside: boolean): void {
     if (this.#state.at !== 'authenticating') return // The client left, or took too long, meanwhile.
     const connect = this.#state.connect
-    if (reasonCode === ReasonCode.success) this.#open(connect)
-    else this.#refuse(reasonCode)
+    switch (outcome.kind) {
+      case 'proved':
+        this.#open(connect, outcome)
+        break
+      case 'challenge':
+        this.#state = { at: 'challenged', connect }
+        this.#sendAuth(ReasonCode.continueAuthentication, outcome.data)
+        break
+      case 'refused':
+        this.#refuse(outcome.reasonCode, outcome.why) // [MQTT-4.12.0-4]
+        break
+      default:
+        unreachable(outcome)
+    }
     if (isInside) return
     this.#link.resume()
     this.#readFrames()
   }
 
-  #open(connect: Connect): void {
+  /** AUTH while the connection is open: everything else goes on meanwhile. */
+  #reAuthenticate(packet: Auth, principal: Principal): void {
+    if (this.#extended === undefined) {
+      throw new PacketFault(ReasonCode.protocolError, 'MQTT-4.12.0-7', 'AUTH without authentication method') // [MQTT-4.12.0-7]
+    }
+    this.#extended.receive(packet, (outcome) => {
+      if (this.#state.at !== 'open') return
+      if (outcome.kind === 'challenge') this.#sendAuth(ReasonCode.continueAuthentication, outcome.data)
+      else if (outcome.kind === 'refused')
+        this.close(outcome.reasonCode, outcome.why) // [MQTT-4.12.1-2]
+      else if (outcome.username === principal.username) this.#sendAuth(ReasonCode.success, outcome.data)
+      else this.close(ReasonCode.notAuthorized, 'authenticated again as somebody else')
+    })
+  }
+
+  #sendAuth(reasonCode: ReasonCode, data: Buffer | undefined): void {
+    const auth = must(this.#extended, 'method of the client').packet(reasonCode, data)
+    if (!this.#outbox.send(auth)) this.close(ReasonCode.packetTooLarge, 'AUTH beyond the Maximum Packet Size')
+  }
+
+  #open(connect: Connect, proof: AuthenticationStep & { kind: 'proved' }): void {
     const core = this.#core
     const agreement = negotiate(connect, core.settings, () => `auto-${core.random.hex(12)}`)
     const mountpoint = mountpointOf(this.#traits, this.#link.identity ?? agreement.clientId)
@@ -223,9 +306,11 @@ export class Connection implements LinkOwner, Attachment {
       this.#refuse(ReasonCode.notAuthorized, 'identity with a slash or a wildcard')
       return
     }
-    const principal = { clientId: agreement.clientId, username: connect.username, identity: this.#link.identity }
+    const extended = this.#extended
+    const username = extended === undefined ? connect.username : proof.username
+    const principal = { clientId: agreement.clientId, username, identity: this.#link.identity }
     this.#adopt(agreement, mountpoint)
-    if (connect.will !== undefined && !this.#mayPublishWill(connect.will, principal)) {
+    if (connect.will !== undefined && !mayPublishWill(core.authorizer, principal, connect.will, this.#mount)) {
       this.#refuse(ReasonCode.notAuthorized, 'will topic that the client may not publish to')
       return
     }
@@ -234,7 +319,7 @@ export class Connection implements LinkOwner, Attachment {
       version: connect.version,
       cleanStart: connect.cleanStart,
       expiryIntervalSeconds: agreement.expiryIntervalSeconds,
-      will: connect.will && this.#mountedWill(connect.will),
+      will: connect.will && mountedWill(connect.will, this.#mount),
     })
     this.#state = { at: 'open', session, principal }
     core.counters.connectAccepted++
@@ -243,7 +328,10 @@ export class Connection implements LinkOwner, Attachment {
       type: PacketType.connack,
       sessionPresent: isPresent, // [MQTT-3.2.2-2] [MQTT-3.2.2-3]
       reasonCode: ReasonCode.success,
-      properties: this.#greeted(connect, agreement.connackProperties),
+      properties: {
+        ...greeted(connect, this.#mount, agreement.connackProperties),
+        ...extended?.properties(proof.data),
+      },
     })
     if (!isAnswered) {
       core.log.info(
@@ -276,27 +364,6 @@ export class Connection implements LinkOwner, Attachment {
     this.#outbox.useAliases(agreement.topicAliasMaximum)
   }
 
-  #mountedWill(will: Will): { message: Publish; delaySeconds: number } {
-    const { prefix, gateway } = this.#mount
-    const bridgeTopic = gateway === '' ? undefined : mountBridgeTopic(will.topic, gateway)
-    if (bridgeTopic === undefined) return messageOfWill(will, prefix + will.topic)
-    return messageOfWill({ ...will, retain: false }, bridgeTopic)
-  }
-
-  /** What a gateway says of its bridge is between it and the broker. */
-  #mayPublishWill(will: Will, principal: Principal): boolean {
-    const { prefix, gateway } = this.#mount
-    const isAboutBridge = gateway !== '' && mountBridgeTopic(will.topic, gateway) !== undefined
-    return isAboutBridge || this.#core.authorizer.mayPublish(principal, prefix + will.topic)
-  }
-
-  /** A bridge of ours hears that we are one of its kind. */
-  #greeted(connect: Connect, properties: ConnackProperties | undefined): ConnackProperties | undefined {
-    const isBridge = connect.properties?.userProperties?.some(([name]) => name === bridgeProperty) ?? false
-    if (!isBridge || this.#mount.gateway === '') return properties
-    return { ...properties, userProperties: [[bridgeProperty, '1']] }
-  }
-
   /** Answers CONNECT with a refusal and closes [MQTT-3.1.4-2] [MQTT-3.2.2-7]. @param why empty = the code says it all */
   #refuse(reasonCode: ReasonCode, why = '', serverReference?: string): void {
     this.#core.counters.connectRefused++
@@ -317,13 +384,13 @@ export class Connection implements LinkOwner, Attachment {
       case PacketType.pubrec:
       case PacketType.pubrel:
       case PacketType.pubcomp:
-        this.#receiveAck(packet.type, packet.packetId, packet.reasonCode, session)
+        this.#clientAcks.receive(packet.type, packet.packetId, packet.reasonCode, session)
         return
       case PacketType.pingreq:
         this.#outbox.send({ type: PacketType.pingresp }) // [MQTT-3.12.4-1]
         return
       case PacketType.subscribe: {
-        this.#checkAnswerFits(packet.subscriptions.length)
+        checkAnswerFits(packet.subscriptions.length, this.#outbox)
         const reasonCodes = subscribe(this.#core, session, principal, packet, this.#mount, this.#isBridge)
         const suback: Suback = {
           type: PacketType.suback,
@@ -335,7 +402,7 @@ export class Connection implements LinkOwner, Attachment {
         return
       }
       case PacketType.unsubscribe: {
-        this.#checkAnswerFits(packet.topicFilters.length)
+        checkAnswerFits(packet.topicFilters.length, this.#outbox)
         const reasonCodes = unsubscribe(this.#core, session, packet.topicFilters, this.#mount)
         const unsuback: Unsuback = {
           type: PacketType.unsuback,
@@ -352,7 +419,8 @@ export class Connection implements LinkOwner, Attachment {
       case PacketType.connect:
         throw new PacketFault(ReasonCode.protocolError, 'MQTT-3.1.0-2', 'second CONNECT') // [MQTT-3.1.0-2]
       case PacketType.auth:
-        throw new PacketFault(ReasonCode.protocolError, 'MQTT-4.12.0-6', 'AUTH without authentication method')
+        this.#reAuthenticate(packet, principal)
+        return
       case PacketType.connack:
       case PacketType.suback:
       case PacketType.unsuback:
@@ -360,45 +428,6 @@ export class Connection implements LinkOwner, Attachment {
         throw new PacketFault(ReasonCode.protocolError, '', 'packet that only a server sends')
       default:
         unreachable(packet)
-    }
-  }
-
-  /** SUBACK and UNSUBACK cannot be cut short: a client that takes none so long is told before anything is done. */
-  #checkAnswerFits(reasonCodeCount: number): void {
-    if (this.#version < 5) return
-    const bodyBytes = 3 + reasonCodeCount
-    if (1 + variableByteCount(bodyBytes) + bodyBytes <= this.#outbox.packetBytesMax) return
-    throw new PacketFault(ReasonCode.packetTooLarge, 'MQTT-3.1.2-24', 'answer beyond the Maximum Packet Size')
-  }
-
-  #receiveAck(type: AckType, packetId: number, reasonCode: ReasonCode, session: Session): void {
-    const { window } = session
-    const state = window.stateOf(packetId)
-    switch (type) {
-      case PacketType.puback:
-        if (state === SlotState.sentQos1) this.#core.delivery.acknowledged(session, packetId)
-        else if (state !== SlotState.free) throw wrongAck('PUBACK for a QoS 2 message')
-        return
-      case PacketType.pubrec:
-        if (state === SlotState.free) {
-          if (reasonCode < 0x80) this.#outbox.sendAck(PacketType.pubrel, packetId, ReasonCode.packetIdentifierNotFound)
-        } else if (state === SlotState.sentQos1) {
-          throw wrongAck('PUBREC for a QoS 1 message')
-        } else if (reasonCode >= 0x80) {
-          this.#core.delivery.acknowledged(session, packetId)
-        } else {
-          this.#core.delivery.received(session, packetId)
-        }
-        return
-      case PacketType.pubcomp:
-        if (state === SlotState.released) this.#core.delivery.acknowledged(session, packetId)
-        else if (state !== SlotState.free) throw wrongAck('PUBCOMP for a message that was not released')
-        return
-      case PacketType.pubrel:
-        this.#incoming.release(packetId, session)
-        return
-      default:
-        unreachable(type)
     }
   }
 
@@ -483,18 +512,9 @@ export class Connection implements LinkOwner, Attachment {
     this.#core.log.debug({ clientId: this.#clientId, reasonCode: reasonName(reasonCode), why }, 'connection closed')
     if (state.at === 'open') {
       this.#leave(state.session, true, reasonName(reasonCode))
-      if (this.#version === 5) this.#outbox.sendWithReason(this.#goodbye(reasonCode), why) // [MQTT-3.14.0-1]
+      if (this.#version === 5) this.#outbox.sendWithReason(goodbye(reasonCode, this.#core.settings.redirect), why) // [MQTT-3.14.0-1]
     }
     this.#endLink() // [MQTT-3.14.4-2]
-  }
-
-  #goodbye(reasonCode: ReasonCode): Disconnect {
-    const { redirect } = this.#core.settings
-    if (reasonCode !== ReasonCode.serverShuttingDown || redirect === undefined) {
-      return { type: PacketType.disconnect, reasonCode, properties: undefined } // [MQTT-3.14.2-2]
-    }
-    const { serverReference } = redirect
-    return { type: PacketType.disconnect, reasonCode: ReasonCode.useAnotherServer, properties: { serverReference } }
   }
 
   onClosed(failure: Failure | undefined): void {
@@ -553,15 +573,4 @@ export class Connection implements LinkOwner, Attachment {
     this.#core.counters.keepAliveTimeouts++
     this.close(ReasonCode.keepAliveTimeout, 'nothing received for 1.5 times the keep-alive') // [MQTT-3.1.2-22]
   }
-}
-
-function wrongAck(detail: string): PacketFault {
-  return new PacketFault(ReasonCode.protocolError, 'MQTT-3.3.4-1', detail)
-}
-
-/** undefined when the identity would reach into somebody else's topics. */
-function mountpointOf(traits: ListenerTraits, identity: string): string | undefined {
-  if (traits.mountpoint === undefined) return ''
-  if (traits.mountpoint.includes('{identity}') && /[/+#]/.test(identity)) return undefined
-  return traits.mountpoint.replaceAll('{identity}', identity)
 }

@@ -1,6 +1,6 @@
 /** What every connection shares: the parts of one broker, wired once in broker.ts. */
 import type { TimerWheel } from '../lib/timer-wheel.ts'
-import type { Authenticator, Authorizer } from '../ports/auth.ts'
+import type { AuthenticationMethod, Authenticator, Authorizer } from '../ports/auth.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Log } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
@@ -27,6 +27,8 @@ export interface Core {
   readonly store: Store
   readonly authenticator: Authenticator
   readonly authorizer: Authorizer
+  /** By name. */
+  readonly authenticationMethods: ReadonlyMap<string, AuthenticationMethod>
   readonly wheel: TimerWheel
   readonly counters: Counters
   readonly ledger: Ledger

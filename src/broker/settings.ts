@@ -1,15 +1,9 @@
 /** The limits and choices of the broker core. Every number is a bound; config/schema.ts documents the defaults. */
 import type { QueueLimits } from '../ports/local.ts'
 import type { LaneLimits, LaneRule } from './lane-rules.ts'
+import type { Redirect } from './redirect.ts'
 import type { ShareStrategy } from './share-strategy.ts'
 import type { SysSettings } from './sys-topics.ts'
-
-/** Where clients are to go instead (MQTT 5.0 §4.11). */
-export interface Redirect {
-  readonly serverReference: string
-  /** `shutdown`: those who are here when the broker stops. Else everybody who connects, for now or for good. */
-  readonly when: 'shutdown' | 'temporary' | 'permanent'
-}
 
 export interface BrokerSettings {
   /** Largest packet that is accepted, in bytes, fixed header included. */

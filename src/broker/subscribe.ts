@@ -2,21 +2,16 @@
 import type { Principal } from '../ports/auth.ts'
 import { mountBridgeTopic } from '../ports/gateway-topics.ts'
 import { PacketFault } from '../protocol/fault.ts'
-import type { Subscribe, SubscriptionRequest } from '../protocol/packet.ts'
+import type { Subscribe, SubscriptionRequest, Version } from '../protocol/packet.ts'
 import { ReasonCode } from '../protocol/reason.ts'
 import { isValidTopicFilter } from '../protocol/topic.ts'
+import { variableByteCount } from '../protocol/variable-byte-integer.ts'
 import type { Core } from './core.ts'
+import type { Mount } from './mount.ts'
 import { Recipient } from './router.ts'
 import type { Session } from './session.ts'
 import { parseShare, shareName } from './share-name.ts'
 import type { Subscription } from './subscription.ts'
-
-/** Where the topics of a client are at this broker. */
-export interface Mount {
-  readonly prefix: string
-  /** The topic level of a gateway; empty for other clients. */
-  readonly gateway: string
-}
 
 const granted = [ReasonCode.success, ReasonCode.grantedQos1, ReasonCode.grantedQos2] as const
 
@@ -108,6 +103,17 @@ function mounted(filter: string, { prefix, gateway }: Mount): { name: string; to
   const topicFilter = prefix + (share?.topicFilter ?? filter)
   if (share === undefined) return { name: topicFilter, topicFilter, isShared: false }
   return { name: shareName({ shareName: share.shareName, topicFilter }), topicFilter, isShared: true }
+}
+
+/**
+ * SUBACK and UNSUBACK cannot be cut short: a client that takes none so long is told before anything is done.
+ * @throws PacketFault packetTooLarge
+ */
+export function checkAnswerFits(reasonCodeCount: number, peer: { version: Version; packetBytesMax: number }): void {
+  if (peer.version < 5) return
+  const bodyBytes = 3 + reasonCodeCount
+  if (1 + variableByteCount(bodyBytes) + bodyBytes <= peer.packetBytesMax) return
+  throw new PacketFault(ReasonCode.packetTooLarge, 'MQTT-3.1.2-24', 'answer beyond the Maximum Packet Size')
 }
 
 export function levelCount(topic: string): number {

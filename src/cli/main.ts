@@ -10,6 +10,7 @@ import { addCerts } from './commands/certs.ts'
 import { addCloud } from './commands/cloud.ts'
 import { addControl } from './commands/ctl.ts'
 import { addEdge } from './commands/edge.ts'
+import { addPasswd } from './commands/passwd.ts'
 import { addPub } from './commands/pub.ts'
 import { addSerial } from './commands/serial.ts'
 import { addSub } from './commands/sub.ts'
@@ -28,6 +29,7 @@ addCloud(program)
 addPub(program)
 addSub(program)
 addCerts(program)
+addPasswd(program)
 addSerial(program)
 addControl(program)
 

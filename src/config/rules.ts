@@ -65,7 +65,8 @@ export function brokenRules(parsed: Parsed, sourceOf: SourceOf, locate: (file: s
     if (mountpoint?.includes('{identity}') === true && !requiresIdentity) {
       complain([...path, 'mountpoint'], mountpoint, 'no {identity} without client_certificate = "required"')
     }
-    if (!staysLocal(listener) && !requiresIdentity && listener.allow_anonymous !== true) {
+    const hasUsers = parsed.authentication.scram_users !== undefined
+    if (!staysLocal(listener) && !requiresIdentity && !hasUsers && listener.allow_anonymous !== true) {
       const setting = [...path, 'bind']
       const detail = `${sourceOf(setting)}: ${formatSetting(setting, formatBind(bind))}`
       failures.push(new Failure('ERR_LISTENER_OPEN', detail))

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { choice, name, option, optional, type Profile, path } from './option.ts'
+import { authenticationSection } from './sections/authentication.ts'
 import { bridgeSection } from './sections/bridge.ts'
 import { laneSection, topicSection } from './sections/lane.ts'
 import { listenerSection } from './sections/listener.ts'
@@ -42,6 +43,7 @@ export function settingsSchema(profile: Profile) {
     lane: option(laneSection(), {}, 'How much of each kind of message may pile up.'),
     topic: topicSection(),
     sys: option(sysSection(), {}, 'What the broker publishes about itself.'),
+    authentication: option(authenticationSection(), {}, 'How clients prove who they are, beside their certificates.'),
     listener: listenerSection(profile),
     serial: serialSection(),
     bridge: bridgeSection(),

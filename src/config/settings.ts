@@ -21,6 +21,10 @@ type Plain = Pick<CamelCased<Parsed>, 'log' | 'mqtt' | 'store' | 'queue' | 'topi
 export interface Settings extends Plain {
   /** Letters, digits, `.`, `-` and `_`: fit for client ids and topics. */
   readonly name: string
+  readonly authentication: {
+    /** Absolute name of the file; undefined = none */
+    readonly scramUsers: string | undefined
+  }
   /** Absolute. Need not exist. */
   readonly dataDir: string
   readonly lane: Readonly<Record<LaneName, LaneSettings>>
@@ -111,6 +115,9 @@ export function toSettings(parsed: Parsed, configPath: string | undefined): Sett
     ...camelCased({ log, mqtt, store, queue, topic, sys }),
     lane: toLanes(lane, store),
     name,
+    authentication: {
+      scramUsers: parsed.authentication.scram_users && locate(parsed.authentication.scram_users),
+    },
     dataDir: resolve(parsed.data_dir),
     listeners: parsed.listener.map((listener) => toListener(listener, locate)),
     serials: parsed.serial.map((serial) => ({

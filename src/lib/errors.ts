@@ -29,12 +29,17 @@ export const ERRORS = {
   ERR_LISTEN: { text: 'a listener cannot be opened', cure: 'free the address or change bind', retryable: false },
   ERR_LISTENER_OPEN: {
     text: 'a listener reachable from other machines would let anybody in',
-    cure: 'require client certificates, bind to 127.0.0.1, or set allow_anonymous = true',
+    cure: 'require client certificates, name users with authentication.scram_users, bind to 127.0.0.1, or set allow_anonymous = true',
     retryable: false,
   },
   ERR_CERTIFICATE: {
     text: 'a certificate or key cannot be used',
     cure: 'make one with tidegate certs, or correct the path',
+    retryable: false,
+  },
+  ERR_USERS_FILE: {
+    text: 'the file of users cannot be used',
+    cure: 'make it with tidegate passwd, or correct the path or the line',
     retryable: false,
   },
   ERR_DATA_DIR: {

@@ -9,6 +9,7 @@ import type { Broker } from '../broker/broker.ts'
 import type { BridgeSettings, Settings } from '../config/settings.ts'
 import type { RootLog } from '../ports/log.ts'
 import type { Store } from '../ports/store.ts'
+import type { Methods } from './authentication.ts'
 import type { Listeners } from './listeners.ts'
 
 const tickMs = 100
@@ -24,6 +25,7 @@ export interface NodeParts {
   /** undefined when it could not be opened. */
   readonly control: ControlSocket | undefined
   readonly listeners: Listeners
+  readonly methods: Methods
   readonly bridges: readonly Bridge[]
   readonly serials: readonly { start(): void; stop(): Promise<void> }[]
 }
@@ -43,13 +45,14 @@ export class RunningNode {
   }
 
   /**
-   * Takes over the log level, the content of certificate files and the rules of bridges; answers the sections that need
+   * Takes over the log level, the content of certificate and user files and the rules of bridges; answers the sections that need
    * a restart.
    */
   reload(settings: Settings): readonly string[] {
-    const { log, listeners, bridges } = this.#parts
+    const { log, listeners, methods, bridges } = this.#parts
     log.level = settings.log.level
     listeners.reload()
+    methods.reload()
     this.#settings = { ...this.#settings, bridges: remap(bridges, this.#settings.bridges, settings.bridges) }
     const sections = Object.keys(settings) as (keyof Settings)[]
     const changed = sections.filter((key) => key !== 'log' && !isDeepStrictEqual(settings[key], this.#settings[key]))

@@ -405,6 +405,7 @@ t.test('MQTT.js meets itself over every kind of listener', async (t) => {
     store: new MemoryStore({ clock, random: systemRandom }),
     authenticator: listenerPolicy,
     authorizer: listenerPolicy,
+    authenticationMethods: [],
     gate: undefined,
   })
   await broker.load(() => {})

@@ -2,7 +2,7 @@
 import t from 'tap'
 import type { ConnectionState } from '../../src/broker/connection.ts'
 import { Connection } from '../../src/broker/connection.ts'
-import type { Authenticator } from '../../src/ports/auth.ts'
+import type { AuthenticationExchange, AuthenticationStep } from '../../src/ports/auth.ts'
 import { type Connack, type Disconnect, PacketType } from '../../src/protocol/packet.ts'
 import { ReasonCode } from '../../src/protocol/reason.ts'
 import { TestBroker, type TestClient } from '../fakes/test-broker.ts'
@@ -10,13 +10,21 @@ import { TestBroker, type TestClient } from '../fakes/test-broker.ts'
 type State = ConnectionState['at']
 
 const events = {
-  connect: (world: World) => world.client.connect({ clientId: 'c', version: 5 }),
+  connect: (world: World) =>
+    world.client.connect({ clientId: 'c', version: 5, properties: { authenticationMethod: 'steps' } }),
   pingreq: (world: World) => world.client.send({ type: PacketType.pingreq }),
   disconnect: (world: World) =>
     world.client.send({ type: PacketType.disconnect, reasonCode: ReasonCode.success, properties: undefined }),
   malformed: (world: World) => world.client.sendBytes(Buffer.from([0xf7, 0x00])),
-  allowed: (world: World) => world.answer(ReasonCode.success),
-  refused: (world: World) => world.answer(ReasonCode.notAuthorized),
+  auth: (world: World) =>
+    world.client.send({
+      type: PacketType.auth,
+      reasonCode: ReasonCode.continueAuthentication,
+      properties: { authenticationMethod: 'steps' },
+    }),
+  allowed: (world: World) => world.answer({ kind: 'proved', username: '', data: undefined }),
+  challenged: (world: World) => world.answer({ kind: 'challenge', data: undefined }),
+  refused: (world: World) => world.answer({ kind: 'refused', reasonCode: ReasonCode.notAuthorized, why: '' }),
   silence: (world: World) => world.broker.passMs(20_000),
   close: (world: World) => world.connection.close(ReasonCode.administrativeAction, 'test'),
   'link closed': (world: World) => world.client.drop(),
@@ -27,6 +35,8 @@ type Event = keyof typeof events
 const table: Record<State, Record<Event, State>> = {
   'awaiting-connect': {
     connect: 'authenticating',
+    auth: 'closing',
+    challenged: 'awaiting-connect',
     pingreq: 'closing',
     disconnect: 'closing',
     malformed: 'closing',
@@ -38,6 +48,8 @@ const table: Record<State, Record<Event, State>> = {
   },
   authenticating: {
     connect: 'authenticating',
+    auth: 'authenticating',
+    challenged: 'challenged',
     pingreq: 'authenticating',
     disconnect: 'authenticating',
     malformed: 'authenticating',
@@ -47,8 +59,23 @@ const table: Record<State, Record<Event, State>> = {
     close: 'closing',
     'link closed': 'closed',
   },
+  challenged: {
+    connect: 'closing',
+    auth: 'authenticating',
+    challenged: 'challenged',
+    pingreq: 'closing',
+    disconnect: 'closing',
+    malformed: 'closing',
+    allowed: 'challenged',
+    refused: 'challenged',
+    silence: 'closing',
+    close: 'closing',
+    'link closed': 'closed',
+  },
   open: {
     connect: 'closing',
+    auth: 'closing',
+    challenged: 'open',
     pingreq: 'open',
     disconnect: 'closing',
     malformed: 'closing',
@@ -60,6 +87,8 @@ const table: Record<State, Record<Event, State>> = {
   },
   closing: {
     connect: 'closing',
+    auth: 'closing',
+    challenged: 'closing',
     pingreq: 'closing',
     disconnect: 'closing',
     malformed: 'closing',
@@ -71,6 +100,8 @@ const table: Record<State, Record<Event, State>> = {
   },
   closed: {
     connect: 'closed',
+    auth: 'closed',
+    challenged: 'closed',
     pingreq: 'closed',
     disconnect: 'closed',
     malformed: 'closed',
@@ -86,25 +117,33 @@ type World = {
   broker: TestBroker
   client: TestClient
   connection: Connection
-  answer: (reasonCode: ReasonCode) => void
+  answer: (step: AuthenticationStep) => void
 }
 
+/** A client with extended authentication, whose every step the test answers. */
 async function worldIn(state: State): Promise<World> {
-  let answer: (reasonCode: ReasonCode) => void = () => {}
-  const authenticator: Authenticator = {
-    authenticate: (_request, later) => {
-      answer = later
+  let answer: (step: AuthenticationStep) => void = () => {}
+  const exchange: AuthenticationExchange = {
+    step(_data, later) {
+      let isAnswered = false
+      answer = (step) => {
+        if (!isAnswered) later(step)
+        isAnswered = true
+      }
     },
   }
-  const broker = await TestBroker.start({ authenticator })
+  const broker = await TestBroker.start({ authenticationMethods: [{ name: 'steps', begin: () => exchange }] })
   const client = broker.open()
+  client.version = 5
   const connection = client.link.owner
   if (!(connection instanceof Connection)) throw new Error('not a connection')
-  const world = { broker, client, connection, answer: (code: ReasonCode) => answer(code) }
+  const world = { broker, client, connection, answer: (step: AuthenticationStep) => answer(step) }
   if (state !== 'awaiting-connect') events.connect(world)
-  if (state === 'open' || state === 'closing') world.answer(ReasonCode.success)
+  if (state === 'challenged') events.challenged(world)
+  if (state === 'open' || state === 'closing') events.allowed(world)
   if (state === 'closing') events.close(world)
   if (state === 'closed') events['link closed'](world)
+  client.takeAll()
   return world
 }
 
@@ -138,12 +177,12 @@ t.test('a second CONNECT closes the connection [MQTT-3.1.0-2]', async (t) => {
 t.test('packets sent before the answer to CONNECT wait for it, in order', async (t) => {
   const world = await worldIn('awaiting-connect')
   const { client } = world
-  client.connect({ clientId: 'c', version: 5 })
+  events.connect(world)
   t.ok(client.link.isPaused, 'the link is paused meanwhile')
   client.subscribe('a')
   client.publish('a', '1')
   t.same(client.takeAll(), [], 'nothing is answered')
-  world.answer(ReasonCode.success)
+  events.allowed(world)
   world.broker.settle()
   t.same(
     client.takeAll().map((packet) => packet.type),
@@ -172,7 +211,7 @@ t.test(
   'a refused client gets CONNACK without session present [MQTT-3.2.2-6], and the connection is closed [MQTT-3.1.4-2] [MQTT-3.2.2-7]',
   async (t) => {
     const world = await worldIn('authenticating')
-    world.answer(ReasonCode.badUserNameOrPassword)
+    world.answer({ kind: 'refused', reasonCode: ReasonCode.badUserNameOrPassword, why: '' })
     world.broker.settle()
     const connack = world.client.take(PacketType.connack) as Connack
     t.equal(connack.reasonCode, ReasonCode.badUserNameOrPassword)
@@ -212,7 +251,7 @@ t.test('an authentication method we do not know is refused [MQTT-4.12.0-1]', asy
   t.equal(connack?.reasonCode, ReasonCode.badAuthenticationMethod)
 })
 
-t.test('AUTH from a client without an authentication method is a protocol error [MQTT-4.12.0-6]', async (t) => {
+t.test('AUTH from a client without an authentication method is a protocol error [MQTT-4.12.0-7]', async (t) => {
   const broker = await TestBroker.start()
   const client = broker.connect({ clientId: 'c', version: 5 })
   client.send({

@@ -176,7 +176,7 @@ t.test('a listener that other machines reach lets nobody in who was not asked', 
   const open = linesOf(listen('type = "tcp"\nbind = "0.0.0.0:1883"'))
   t.strictSame(open, [
     'a listener reachable from other machines would let anybody in: x.toml: listener.0.bind = "0.0.0.0:1883" ' +
-      '(ERR_LISTENER_OPEN): require client certificates, bind to 127.0.0.1, or set allow_anonymous = true',
+      '(ERR_LISTENER_OPEN): require client certificates, name users with authentication.scram_users, bind to 127.0.0.1, or set allow_anonymous = true',
   ])
   for (const bind of ['192.0.2.1:1883', '[::]:1883', 'gateway.example:1883', '127.example:1883']) {
     t.match(linesOf(listen(`type = "tcp"\nbind = "${bind}"`)), [/ERR_LISTENER_OPEN/], bind)

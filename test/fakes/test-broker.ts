@@ -7,7 +7,7 @@ import type { LaneLimits } from '../../src/broker/lane-rules.ts'
 import { noQueueLimits } from '../../src/broker/session-queue.ts'
 import type { BrokerSettings } from '../../src/broker/settings.ts'
 import { must } from '../../src/lib/assert.ts'
-import type { Authenticator, Authorizer } from '../../src/ports/auth.ts'
+import type { AuthenticationMethod, Authenticator, Authorizer } from '../../src/ports/auth.ts'
 import { lanes } from '../../src/ports/lane.ts'
 import type { PublishGate } from '../../src/ports/local.ts'
 import type { Log } from '../../src/ports/log.ts'
@@ -101,6 +101,7 @@ export class TestBroker {
       store?: Store
       authenticator?: Authenticator
       authorizer?: Authorizer
+      authenticationMethods?: readonly AuthenticationMethod[]
       gate?: PublishGate
       log?: Log
     } = {},
@@ -116,6 +117,7 @@ export class TestBroker {
       store,
       authenticator: options.authenticator ?? listenerPolicy,
       authorizer: options.authorizer ?? listenerPolicy,
+      authenticationMethods: options.authenticationMethods ?? [],
       gate: options.gate,
     })
     await broker.load(() => {})

@@ -19,7 +19,7 @@ const listener = z.strictObject({
   allow_anonymous: optional(
     flag(),
     'true on loopback and unix sockets without proxy_protocol, else false',
-    'Whether clients that prove nothing about themselves get in. A listener that other machines reach starts without required client certificates only when this is set to true.',
+    'Whether clients that prove nothing about themselves get in. A listener that other machines reach starts without required client certificates and without users only when this is set to true.',
   ),
   certificate: optional(
     text('a path, or "auto"'),
