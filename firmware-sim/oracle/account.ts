@@ -36,7 +36,7 @@ export class Account {
   /** Readings whose loss has an explanation; 0 where everything is acknowledged. */
   excusedCount = 0
   corruptedCount = 0
-  readonly #arrivals = new Map<number, number>()
+  readonly #arrivals = new Map<number, { times: number; readonly connection: number }>()
   #highest = 0
   #outOfOrder = 0
   #longestDelayMs = 0
@@ -63,11 +63,18 @@ export class Account {
     return count
   }
 
-  /** @param delayMs from the reading to its arrival */
-  arrive(n: number, delayMs: number): void {
-    const times = this.#arrivals.get(n) ?? 0
-    this.#arrivals.set(n, times + 1)
-    if (times > 0) return
+  /**
+   * @param delayMs from the reading to its arrival
+   * @param connection of the subscriber, counted from 0. What comes again in a later one the broker sent again because
+   *   it could not know that it had arrived: QoS 1 allows that.
+   */
+  arrive(n: number, delayMs: number, connection = 0): void {
+    const before = this.#arrivals.get(n)
+    if (before !== undefined) {
+      if (before.connection === connection) before.times++
+      return
+    }
+    this.#arrivals.set(n, { times: 1, connection })
     if (n < this.#highest) this.#outOfOrder++
     this.#highest = Math.max(this.#highest, n)
     this.#longestDelayMs = Math.max(this.#longestDelayMs, delayMs)
@@ -76,7 +83,7 @@ export class Account {
   verdict(): Verdict {
     let doubled = 0
     let sentAgain = 0
-    for (const [n, times] of this.#arrivals) {
+    for (const [n, { times }] of this.#arrivals) {
       if (times > 1 && this.resent.has(n)) sentAgain += times - 1
       else doubled += times - 1
     }

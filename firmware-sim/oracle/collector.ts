@@ -18,11 +18,13 @@ export class Collector {
   arrivedCount = 0
   readonly #accounts = new Map<string, Account>()
   readonly #client: MqttClient
+  #reconnectCount = 0
 
   private constructor(client: MqttClient, accounts: readonly Account[]) {
     this.#client = client
     for (const account of accounts) this.#accounts.set(account.id, account)
     client.on('message', (_topic, payload) => this.#enter(payload))
+    client.on('reconnect', () => this.#reconnectCount++)
   }
 
   /** Resolves once it is subscribed to `filter` with QoS 1. */
@@ -62,6 +64,6 @@ export class Collector {
     const delayMs = Math.max(0, Date.now() - message.t)
     this.arrivedCount++
     this.delays.add(delayMs)
-    account.arrive(message.n, delayMs)
+    account.arrive(message.n, delayMs, this.#reconnectCount)
   }
 }
