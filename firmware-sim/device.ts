@@ -265,7 +265,7 @@ export class SimulatedDevice implements CommandedBoard {
     const n = ++this.producedCount
     const { id: device, payloadBytes, signal } = this.#options
     const v = signal && Number(signal.valueAt(this.#clock.nowMs() - this.#bornAtMs).toFixed(2))
-    const payload = encodeMessage({ device, n, t: this.#clock.wallMs(), v }, payloadBytes)
+    const payload = encodeMessage({ device, n, t: Math.floor(this.#clock.wallMs()), v }, payloadBytes)
     this.flash.keep({ n, takenAtMs: this.#clock.nowMs(), payload, packetId: 0, sentCount: 0 })
   }
 

@@ -52,6 +52,8 @@ export type ResetReason = (typeof RESET_REASONS)[number]
 
 const frameBytesDefault = 128
 const windowFrames = 3
+const growthBytes = 4
+const payloadBytesMin = 43
 
 const ackDelayMs = 20
 const timeoutsMax = 6
@@ -110,6 +112,8 @@ export class DeviceLink {
   #queue: Buffer = nothing
   #flight: Flight[] = []
   #payloadMax = 0
+  /** Of the next frame: shorter after a loss, longer again with every acknowledgement. */
+  #payloadBytes = Number.POSITIVE_INFINITY
   #peerCreditBytes = 0
   #peerWindowFrames = 0
   #timeoutCount = 0
@@ -317,6 +321,7 @@ export class DeviceLink {
     const count = this.#flight.length - ((this.#nextSeq - ack) & 255)
     if (count <= 0) return
     this.#flight.splice(0, count)
+    this.#payloadBytes = Math.min(this.#payloadMax, this.#payloadBytes + count * growthBytes)
     this.#timeoutCount = 0
     this.#armResend()
   }
@@ -334,6 +339,7 @@ export class DeviceLink {
     const underWayBytes = this.#flight.reduce((sum, frame) => sum + frame.wireBytes, 0)
     if (this.#flight.length === 0 || nowMs - this.#wentBackAtMs < this.#lineMs(underWayBytes)) return
     this.#wentBackAtMs = nowMs
+    this.#payloadBytes = Math.max(payloadBytesMin, this.#payloadBytes >> 1)
     for (const frame of this.#flight) this.#write(Type.data, Flag.retransmitted, frame.seq, frame.payload)
     this.resentFrameCount += this.#flight.length
     this.#armResend()
@@ -362,7 +368,7 @@ export class DeviceLink {
   #fill(): void {
     while (this.#isUp && this.#queue.length > 0 && this.#flight.length < this.#peerWindowFrames) {
       if (this.#clock.nowMs() < this.#heldUntilMs) return
-      const payload = this.#queue.subarray(0, this.#payloadMax)
+      const payload = this.#queue.subarray(0, this.#payloadBytes)
       const underWayBytes = this.#flight.reduce((sum, frame) => sum + frame.wireBytes, 0)
       const wireBytes = payload.length + headerAndCrcBytes + 3
       if (this.#flight.length > 0 && underWayBytes + wireBytes > this.#peerCreditBytes) return
@@ -382,6 +388,7 @@ export class DeviceLink {
   #goUp(gateway: Buffer): void {
     const mtuBytes = Math.min(this.#frameBytesMax, numberField(gateway, Field.mtu) ?? 48)
     this.#payloadMax = mtuBytes - headerAndCrcBytes
+    this.#payloadBytes = Math.min(this.#payloadBytes, this.#payloadMax)
     this.#peerCreditBytes = numberField(gateway, Field.credit) ?? 64
     this.#peerWindowFrames = Math.min(windowFrames, numberField(gateway, Field.window) ?? 1)
     this.#queue = nothing

@@ -7,14 +7,12 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { table } from '../demo/screen.ts'
-import type { DeviceOptions } from '../device.ts'
-import type { MakeStation } from '../fleet/group-fleet.ts'
 import { judge, worst } from '../fleet/judge.ts'
+import { stationMaker } from '../fleet/make-station.ts'
 import { ScenarioRun } from '../fleet/scenario-run.ts'
-import { NetworkStation, PtyStation, type Station, TcpStation } from '../fleet/station.ts'
 import { freePort } from '../free-port.ts'
 import { loadScenario, ScenarioFault } from '../scenario/load.ts'
-import type { Group, Scenario } from '../scenario/schema.ts'
+import type { Scenario } from '../scenario/schema.ts'
 import { LiveTable } from './live-table.ts'
 import { OwnEdge, serialBlocks } from './own-edge.ts'
 
@@ -40,8 +38,6 @@ const options = {
   seed: { type: 'string' },
   help: { type: 'boolean', default: false },
 } as const
-
-const firstTcpPort = 21_000
 
 interface Call {
   readonly scenario: Scenario
@@ -157,21 +153,6 @@ function conclude(run: ScenarioRun, screen: LiveTable): boolean {
   const isFine = judgements.every(({ isMet }) => isMet)
   screen.line(isFine ? 'As expected.' : `NOT OK; the same again: --seed ${run.scenario.seed}`)
   return isFine
-}
-
-function stationMaker(folder: string, url: string): MakeStation {
-  const { hostname: host, port } = new URL(url)
-  let tcpPort = firstTcpPort
-  return (given: DeviceOptions, seed: number, group: Group): Station => {
-    switch (group.transport) {
-      case 'pty':
-        return new PtyStation(given, seed, join(folder, given.id))
-      case 'tcp':
-        return new TcpStation(given, seed, tcpPort++)
-      case 'none':
-        return new NetworkStation({ ...given, broker: { host, port: Number(port || 1883) } }, seed)
-    }
-  }
 }
 
 const silent = { onEvent: () => undefined, killBroker: undefined, startBroker: async () => undefined }

@@ -66,7 +66,7 @@ function optionsOf(group: Group, id: string, seed: number): DeviceOptions {
     id,
     head: group.head,
     baudRate: group.baud_rate,
-    ratePerSecond: group.rate_per_second,
+    ratePerSecond: group.rate_per_second === 'max' ? Number.POSITIVE_INFINITY : group.rate_per_second,
     readingCount: Number.POSITIVE_INFINITY,
     payloadBytes: group.payload_bytes,
     mqttVersion: group.mqtt_version,

@@ -69,8 +69,8 @@ export class ScenarioRun {
 
   /** @param url of the broker that the messages come to. Resolves at the end, or when it was stopped. */
   async play(url: string): Promise<void> {
-    this.#collector = await Collector.subscribe(url, this.scenario.filter, this.accounts)
-    const { duration_ms, phase, fault } = this.scenario
+    const { duration_ms, phase, fault, filter, durable_subscriber } = this.scenario
+    this.#collector = await Collector.subscribe(url, filter, this.accounts, durable_subscriber)
     this.at = 'running'
     this.#startedAtMs = performance.now()
     const events = [

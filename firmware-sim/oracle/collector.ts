@@ -1,6 +1,6 @@
 /**
  * The other end of a run: a subscriber at the broker that enters every message of a simulated device into its account.
- * It has a session of its own, so that it misses nothing while the broker is away.
+ * Its session is durable unless told otherwise, so that it misses nothing while the broker is away.
  */
 import { randomUUID } from 'node:crypto'
 import mqtt, { type MqttClient } from 'mqtt'
@@ -27,14 +27,22 @@ export class Collector {
     client.on('reconnect', () => this.#reconnectCount++)
   }
 
-  /** Resolves once it is subscribed to `filter` with QoS 1. */
-  static async subscribe(url: string, filter: string, accounts: readonly Account[]): Promise<Collector> {
+  /**
+   * Resolves once it is subscribed to `filter` with QoS 1.
+   * @param isDurable with a session that outlives a restart of the broker
+   */
+  static async subscribe(
+    url: string,
+    filter: string,
+    accounts: readonly Account[],
+    isDurable = true,
+  ): Promise<Collector> {
     const client = await mqtt.connectAsync(url, {
       clientId: `collector-${randomUUID()}`,
       protocolVersion: 5,
-      clean: false,
+      clean: !isDurable,
       reconnectPeriod: reconnectMs,
-      properties: { sessionExpiryInterval: sessionExpirySeconds, receiveMaximum: 1000 },
+      properties: { sessionExpiryInterval: isDurable ? sessionExpirySeconds : 0, receiveMaximum: 1000 },
     })
     client.on('error', () => {
       // It comes back by itself; what is missing then is in the accounts.

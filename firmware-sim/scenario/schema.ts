@@ -24,7 +24,8 @@ const group = z
     head: z.enum(HEADS).default('link'),
     transport: z.enum(TRANSPORTS).optional(),
     baud_rate: count(50, 4_000_000).default(115_200),
-    rate_per_second: z.number().positive().max(10_000).default(1),
+    /** "max": as fast as the line takes them. */
+    rate_per_second: z.union([z.number().positive().max(10_000), z.literal('max')]).default(1),
     payload_bytes: count(0, 65_536).default(0),
     mqtt_version: z.union([z.literal(4), z.literal(5)]).default(4),
     in_flight_max: count(1, 1000).optional(),
@@ -93,6 +94,8 @@ export const scenarioSchema = z
     duration_ms: count(100),
     /** What the collector subscribes to. */
     filter: z.string().default('#'),
+    /** Its session outlives a restart of the broker; then the broker stores every message before it delivers it. */
+    durable_subscriber: z.boolean().default(true),
     /** Devices start one after the other within this time. */
     start_within_ms: count(0).default(0),
     group: z.array(group).min(1),
