@@ -115,7 +115,13 @@ export class SimulatedDevice implements CommandedBoard {
     const { id, topic = `device/${id}/reading`, takesCommands = false } = options
     this.head = makeHead(
       options,
-      { clock: this.loop, random, firmware: () => this.flash.firmware, write: (bytes) => uart.write(bytes) },
+      {
+        clock: this.loop,
+        random,
+        firmware: () => this.flash.firmware,
+        write: (bytes) => uart.write(bytes),
+        bufferedByteCount: () => uart.bufferedByteCount ?? 0,
+      },
       {
         queue: this.flash.queue,
         topic,
@@ -124,6 +130,7 @@ export class SimulatedDevice implements CommandedBoard {
         onRefused: () => this.refuseCount++,
         onResent: ({ n }) => this.resent.add(n),
         onDone: (index) => this.#onDone(index),
+        onCut: (n) => this.#onCut(n),
         onCommand: (_topic, payload) => this.#onCommand(payload),
         onProgress: () => this.#onProgress(),
       },
@@ -178,6 +185,7 @@ export class SimulatedDevice implements CommandedBoard {
   reset(reason: ResetReason = 'brown-out', keepQueue = true): void {
     this.resetCount++
     this.stop()
+    this.head.cut()
     this.#uart.clear()
     if (!keepQueue) for (const { n } of this.flash.erase()) this.abandoned.add(n)
     this.#boot(reason)
@@ -274,6 +282,11 @@ export class SimulatedDevice implements CommandedBoard {
     if (reading === undefined) return
     this.acknowledged.add(reading.n)
     this.#watcher.onAcknowledged?.(reading.n, this.#clock.nowMs() - reading.takenAtMs)
+  }
+
+  #onCut(n: number): void {
+    this.acknowledged.delete(n)
+    this.abandoned.add(n)
   }
 
   #onCommand(payload: Buffer): void {

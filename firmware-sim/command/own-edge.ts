@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BrokerProcess } from '../demo/broker-process.ts'
 import type { ScenarioRun } from '../fleet/scenario-run.ts'
+import type { HeadName } from '../heads/make-head.ts'
 
 export class OwnEdge {
   readonly url: string
@@ -52,6 +53,9 @@ export function serialBlocks(run: ScenarioRun): string {
     .join('')
 }
 
-function protocolLine(head: string): string {
-  return head === 'link' ? '' : `protocol = "${head}"\n`
+/** Readings without a topic of their own go out whole, so that their digest can be checked. */
+function protocolLine(head: HeadName): string {
+  if (head === 'raw') return 'protocol = "raw"\n'
+  if (head === 'json-lines') return 'protocol = "lines"\n'
+  return head === 'json' || head === 'kv' ? 'protocol = "lines"\ntopic = "dev/{name}/reading"\n' : ''
 }

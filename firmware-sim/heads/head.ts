@@ -12,6 +12,8 @@ export interface Head {
   readonly isAcknowledged: boolean
   powerOn(reason: ResetReason): void
   powerOff(): void
+  /** The power goes, and takes what the UART still holds: says which readings that were. */
+  cut(): void
   /** Bytes from the UART. */
   receive(bytes: Buffer): void
   /** Sends of the queue what can be sent now. */
@@ -33,6 +35,8 @@ export interface HeadOwner {
   onResent(reading: Reading): void
   /** The reading at `index` of the queue is done: take it out. */
   onDone(index: number): void
+  /** Reading `n` was done, but the power took it out of the UART. */
+  onCut(n: number): void
   onCommand(topic: string, payload: Buffer): void
   /** Something came: perhaps there is room for more. */
   onProgress(): void

@@ -3,14 +3,17 @@ import type { DeviceClock } from '../clock.ts'
 import type { SeededRandom } from '../seeded-random.ts'
 import { DeviceLink } from '../serial-link.ts'
 import type { Head, HeadOwner, Stream, StreamOwner } from './head.ts'
+import { jsonLines, keyValue, plainJson } from './line-grammar.ts'
+import { LinesHead } from './lines-head.ts'
 import { MqttHead } from './mqtt-head.ts'
 import { RawStream } from './raw-stream.ts'
 import { TcpStream } from './tcp-stream.ts'
 
 /**
- * `link`: MQTT in the serial link · `raw`: MQTT bytes on the wire · `tcp`: MQTT straight to a broker
+ * `link`: MQTT in the serial link · `raw`: MQTT bytes on the wire · `tcp`: MQTT straight to a broker ·
+ * `json-lines`: the arrays of serial2mqtt · `json`: an object for each reading · `kv`: `key:value` pairs
  */
-export const HEADS = ['link', 'raw', 'tcp'] as const
+export const HEADS = ['link', 'raw', 'json-lines', 'json', 'kv', 'tcp'] as const
 export type HeadName = (typeof HEADS)[number]
 
 export interface HeadOptions {
@@ -35,6 +38,7 @@ export interface HeadParts {
   readonly random: SeededRandom
   readonly firmware: () => string
   readonly write: (bytes: Buffer) => void
+  readonly bufferedByteCount: () => number
 }
 
 export function makeHead(options: HeadOptions, parts: HeadParts, owner: HeadOwner): Head {
@@ -46,6 +50,12 @@ export function makeHead(options: HeadOptions, parts: HeadParts, owner: HeadOwne
       return mqtt((streamOwner) => makeLink(options, parts, streamOwner))
     case 'raw':
       return mqtt((streamOwner) => new RawStream(parts.write, parts.clock, streamOwner))
+    case 'json-lines':
+      return new LinesHead(jsonLines, parts, parts.clock, owner)
+    case 'json':
+      return new LinesHead(plainJson, parts, parts.clock, owner)
+    case 'kv':
+      return new LinesHead(keyValue, parts, parts.clock, owner)
     case 'tcp': {
       const { broker = { host: '127.0.0.1', port: 1883 } } = options
       return mqtt((streamOwner) => new TcpStream(broker, parts.clock, streamOwner))

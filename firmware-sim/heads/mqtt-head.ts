@@ -66,6 +66,10 @@ export class MqttHead implements Head {
     this.#connectAtMs = 0
   }
 
+  cut(): void {
+    // What is not acknowledged is still in the queue.
+  }
+
   receive(bytes: Buffer): void {
     this.stream.receive(bytes)
   }
