@@ -9,10 +9,11 @@ import type { Failure } from '../lib/errors.ts'
 import { TimerWheel } from '../lib/timer-wheel.ts'
 import type { AuthenticationMethod, Authenticator, Authorizer } from '../ports/auth.ts'
 import type { Clock } from '../ports/clock.ts'
+import { logScope } from '../ports/ledger.ts'
 import type { LocalBroker, LocalConsumer, LocalSession, LocalSessionOptions, PublishGate } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
-import type { Mark, Store, StoreOwner, Ticket } from '../ports/store.ts'
+import type { Damage, Mark, Store, StoreOwner, Ticket } from '../ports/store.ts'
 import type { Acceptor, Link, LinkOwner, ListenerTraits } from '../ports/transport.ts'
 import { ReasonCode } from '../protocol/reason.ts'
 import { Alarms } from './alarms.ts'
@@ -40,8 +41,13 @@ const wheelTickMs = 100
 /** How often cursors are stored and the log is trimmed. */
 const cursorIntervalMs = 1000
 
-/** Raised while the store takes no messages. */
-const storeAlarm = 'store_failed'
+/** While the first two last, the store takes no messages. */
+const storeAlarms = {
+  full: 'disk_full',
+  failed: 'store_failed',
+  slow: 'disk_slow',
+  damaged: 'store_damaged',
+} as const
 
 export class Broker implements Acceptor, LocalBroker, StoreOwner {
   readonly #core: Core
@@ -155,10 +161,14 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
   async load(onMark: (key: string, mark: Mark) => void): Promise<string> {
     const { store, sessions, retained, ledger } = this.#core
     let epoch: string | undefined
+    let damage: Damage | undefined
     await store.load({
       onEpoch: (loaded) => {
         epoch = loaded
         ledger.restoreEpoch(loaded)
+      },
+      onDamage: (found) => {
+        damage = found
       },
       onLoss: (record) => ledger.restore(record),
       onMark,
@@ -166,6 +176,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       onInbox: (clientId, packetId) => sessions.restoreInbox(clientId, packetId),
       onRetained: (publish) => retained.restore(publish),
     })
+    if (damage !== undefined) this.#report(damage)
     this.#shares.open()
     return must(epoch, 'epoch of the log')
   }
@@ -202,13 +213,46 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
 
   onFailure(failure: Failure): void {
     // Refusing new durable messages keeps what is acknowledged safe; QoS 0 carries no promise and still flows.
-    this.#core.log.error({ err: failure.line }, 'store failed, durable publishes are refused')
-    this.alarms.raise(storeAlarm, failure.line, { code: failure.code })
+    const isFull = failure.code === 'ERR_STORE_FULL' || failure.code === 'ERR_STORE_SPACE'
+    this.alarms.raise(isFull ? storeAlarms.full : storeAlarms.failed, failure.line, { code: failure.code })
   }
 
   onRecovered(): void {
-    this.#core.log.info({}, 'store works again')
-    this.alarms.clear(storeAlarm)
+    this.alarms.clear(storeAlarms.full)
+    this.alarms.clear(storeAlarms.failed)
+  }
+
+  onSlow(durationMs: number | undefined): void {
+    if (durationMs === undefined) {
+      this.alarms.clear(storeAlarms.slow)
+      return
+    }
+    const message = `the disk takes ${Math.round(durationMs)} ms for a commit`
+    this.alarms.raise(storeAlarms.slow, message, { durationMs: Math.round(durationMs) })
+  }
+
+  /** What is in memory is whole, whatever the file was: it is written again. */
+  onDamage(damage: Damage): void {
+    this.#report(damage)
+    const { retained, sessions, store } = this.#core
+    for (const session of sessions) {
+      sessions.save(session)
+      if (session.isDurable) for (const packetId of session.incomingQos2) store.inbox.put(session.clientId, packetId)
+    }
+    retained.saveAll()
+    this.#core.ledger.saveAll()
+  }
+
+  /** The alarm stays until the next start: somebody should look at the disk. */
+  #report({ asidePath, salvagedRowCount, holes }: Damage): void {
+    const message =
+      asidePath === undefined
+        ? 'the store was deleted while the broker ran; a copy stands in its place'
+        : `the store was damaged; what could be read is in a new one, the damaged one is ${asidePath}`
+    this.alarms.raise(storeAlarms.damaged, message, { asidePath, salvagedRowCount, holes })
+    for (const hole of holes) {
+      this.#core.ledger.droppedRange({ reason: 'quarantined', scope: logScope, ...hole, count: undefined })
+    }
   }
 
   /** Says goodbye to every client and gives the store all it must keep. The caller closes the store afterwards. */

@@ -66,6 +66,11 @@ export class Ledger {
     this.#isTold = false
   }
 
+  /** The store was replaced by another one. */
+  saveAll(): void {
+    for (const record of this.#records.values()) this.#store.put(record)
+  }
+
   /** One message that `scope` does not get. */
   dropped(reason: LossReason, scope: string, lane: number, seq: Seq): void {
     this.droppedRange({ reason, scope, lane, firstSeq: seq, lastSeq: seq, count: 1 })

@@ -48,6 +48,11 @@ export class RetainedTable {
     this.#put(message)
   }
 
+  /** The store was replaced by another one: it gets everything that is kept in it. */
+  saveAll(): void {
+    visitAll(this.#root, true, (message) => this.#store.set(message))
+  }
+
   /** Takes an expired message away. */
   expire(message: Publish): void {
     if (this.#find(message.topic)?.message !== message) return

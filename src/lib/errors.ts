@@ -48,6 +48,11 @@ export const ERRORS = {
     retryable: false,
   },
   ERR_STORE_FULL: { text: 'the disk is full', cure: 'free space; the broker goes on by itself', retryable: true },
+  ERR_STORE_SPACE: {
+    text: 'the disk is nearly full',
+    cure: 'free space, or lower store.free_bytes_min; the broker goes on by itself',
+    retryable: true,
+  },
   ERR_STORE_WRITE: {
     text: 'the store cannot be written',
     cure: 'check the disk and the permissions of data_dir',

@@ -22,7 +22,8 @@ export async function openStorage({ dataDir, store }: Settings, log: Log): Promi
   const { openSqliteStore, readTimeline } = await import('../adapters/store-sqlite/open.ts')
   const path = join(dataDir, 'tidegate.db')
   const clock = createSystemClock(await readTimeline(path))
-  const { durability, commitIntervalMs } = store
-  const options = { path, durability, commitIntervalMs, clock, random: systemRandom, log: log.child({ part: 'store' }) }
+  const { durability, commitIntervalMs, freeBytesMin } = store
+  const storeLog = log.child({ part: 'store' })
+  const options = { path, durability, commitIntervalMs, freeBytesMin, clock, random: systemRandom, log: storeLog }
   return { clock, store: await openSqliteStore(options) }
 }

@@ -25,6 +25,7 @@ export type Ticket = number
  * - a group commit is all or nothing: after a crash either all of its writes are there or none.
  * - group commits become durable in order: after a crash no later one is there without every earlier one.
  * - a commit that fails is tried again until it holds, and `onFailure` tells once per outage; nothing is dropped.
+ * - damage is no reason not to open: what can be read is kept, the rest is reported with `onDamage`.
  * - `close` makes everything written durable before it resolves.
  * - the epoch stays as long as the log and differs between logs.
  */
@@ -39,7 +40,7 @@ export interface Store {
   readonly lastTicket: Ticket
   /** The last group commit that is durable. */
   readonly durableTicket: Ticket
-  /** false while commits fail: new durable publishes are refused then. */
+  /** false while commits fail or space is short: new durable publishes are refused then. */
   readonly isWritable: boolean
   /** Set once, before the first write. */
   bind(owner: StoreOwner): void
@@ -55,9 +56,33 @@ export interface StoreOwner {
   onFailure(failure: Failure): void
   /** Commits work again. */
   onRecovered(): void
+  /** Commits take as long as this by now; undefined when they no longer do. */
+  onSlow?(durationMs: number | undefined): void
+  /** The same as of the loader, while running: what the owner has in memory must be written again. */
+  onDamage?(damage: Damage): void
+}
+
+/** A file of the store was damaged or gone, and another one stands in its place. */
+export interface Damage {
+  /** Where the damaged one is kept; undefined when there is none. */
+  readonly asidePath: string | undefined
+  /** What the new one begins with. */
+  readonly salvagedRowCount: number
+  /** Messages of the log that may be missing. */
+  readonly holes: readonly Hole[]
+}
+
+export interface Hole {
+  /** Or `everyLane` of ports/ledger.ts. */
+  readonly lane: number
+  /** 0 when it is not known. */
+  readonly firstSeq: Seq
+  readonly lastSeq: Seq
 }
 
 export interface StoreLoader {
+  /** Comes first. The log is a new one then: its epoch is new. */
+  onDamage?(damage: Damage): void
   /**
    * Made anew, at random, whenever the log starts from nothing or may have lost its end: seqs of different epochs
    * cannot be compared.

@@ -152,12 +152,10 @@ t.test('a file of an older version is brought forward', async (t) => {
 })
 
 t.test('a store that cannot be opened says why', async (t) => {
-  const directory = t.testdir({ file: 'in the way', 'damaged.db': 'not a database, by any means'.repeat(500) })
+  const directory = t.testdir({ file: 'in the way' })
   const path = join(directory, 'tidegate.db')
   await t.rejects(openSqliteStore(options(join(directory, 'file', 'tidegate.db'))), { code: 'ERR_DATA_DIR' })
   await t.rejects(openSqliteStore(options(directory)), { code: 'ERR_DATA_DIR' })
-  await t.rejects(openSqliteStore(options(join(directory, 'damaged.db'))), { code: 'ERR_STORE_READ' })
-  await t.rejects(readTimeline(join(directory, 'damaged.db')), { code: 'ERR_STORE_READ' })
 
   await (await openSqliteStore(options(path))).close()
   const connection = await Connection.open(path, 'create')

@@ -25,6 +25,8 @@ export interface GroupCommitOptions {
   /** 0 = a batch ends with the turn it was begun in. */
   readonly intervalMs: number
   readonly clock: Clock
+  /** Comes before each write: puts a file that is damaged or gone in order, if that can be done. */
+  readonly mend: () => Promise<void>
   /** Makes `batch` durable, or changes nothing and answers why. */
   readonly write: (batch: Batch) => Promise<SqliteError | undefined>
   /** Frees some space without writing anything new; answers whether it did. */
@@ -100,6 +102,7 @@ export class GroupCommit {
 
   /** Writes `batch` until it holds. false when that cannot be waited for. */
   async #hold(batch: Batch): Promise<boolean> {
+    await this.#options.mend()
     let error = await this.#options.write(batch)
     while (error !== undefined) {
       const failure = this.#fail(error)
@@ -108,6 +111,7 @@ export class GroupCommit {
         return false
       }
       await this.#wait(retryMs)
+      await this.#options.mend()
       while (!this.#isClosing && (await this.#options.makeRoom()));
       error = await this.#options.write(batch)
     }

@@ -8,7 +8,7 @@ import { Lane, lanes } from '../../ports/lane.ts'
 import type { Excess, LaneBounds, MessageLog, ReadAnswer, ReadLimit, Seq, StoredMessage } from '../../ports/store.ts'
 import type { Publish } from '../../protocol/packets/publish.ts'
 import type { Batch } from './batch.ts'
-import type { Statement } from './connection.ts'
+import type { SqliteError, Statement } from './connection.ts'
 import { type LaneInFile, type LaneStart, LaneState } from './lane-state.ts'
 import { type PackedRow, unpackMessages } from './packed-messages.ts'
 
@@ -54,9 +54,10 @@ export class SqliteMessageLog implements MessageLog {
   durableSeq: Seq
   readonly extents: readonly LaneState[]
   readonly #path: string
-  readonly #statements: LogStatements
+  #statements: LogStatements
   readonly #join: () => Batch
   readonly #onTrim: () => void
+  readonly #onReadError: (error: SqliteError) => void
   readonly #recent: NumberedQueue<Entry>
   /** Bytes appended since the log was opened. */
   #appendedBytes = 0
@@ -64,17 +65,30 @@ export class SqliteMessageLog implements MessageLog {
 
   /**
    * @param join the batch that a write made now belongs to
-   * @param onTrim there is something to trim
+   * @param on.trim there is something to trim
+   * @param on.readError the file cannot be read
    */
-  constructor(path: string, extent: LogExtent, statements: LogStatements, join: () => Batch, onTrim: () => void) {
+  constructor(
+    path: string,
+    extent: LogExtent,
+    statements: LogStatements,
+    join: () => Batch,
+    on: { trim: () => void; readError: (error: SqliteError) => void },
+  ) {
     this.#path = path
     this.#statements = statements
     this.#join = join
-    this.#onTrim = onTrim
+    this.#onTrim = on.trim
+    this.#onReadError = on.readError
     this.lastSeq = extent.lastSeq
     this.durableSeq = extent.lastSeq
     this.extents = extent.lanes.map((lane) => new LaneState(lane))
     this.#recent = new NumberedQueue(extent.lastSeq + 1)
+  }
+
+  /** The file was replaced by another one. */
+  readFrom(statements: LogStatements): void {
+    this.#statements = statements
   }
 
   get firstSeq(): Seq {
@@ -229,6 +243,7 @@ export class SqliteMessageLog implements MessageLog {
     const statement = only === undefined ? this.#statements.logRead : this.#statement('laneRead', only)
     const values = only === undefined ? [0, ...limits, ...froms] : [froms[only] as Seq, ...limits]
     statement.rows(values, ([row], error) => {
+      if (error !== undefined) this.#onReadError(error)
       if (row === undefined) return answer([], new Failure('ERR_STORE_READ', this.#path, error))
       let messages: StoredMessage[]
       try {

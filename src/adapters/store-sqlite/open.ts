@@ -1,19 +1,22 @@
 /**
  * Opens the store: makes the directory, takes the lock, brings the schema up to date, finds where the log begins and
- * ends. Costs the same whatever the length of the log.
+ * ends. Costs the same whatever the length of the log. A file that is damaged is put aside (salvage.ts).
  */
-import { existsSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { existsSync, statSync } from 'node:fs'
+import { mkdir, readdir, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { Failure } from '../../lib/errors.ts'
+import { utcText } from '../../lib/utc.ts'
 import type { Timeline } from '../../ports/clock.ts'
 import { type Lane, lanes } from '../../ports/lane.ts'
-import type { Store } from '../../ports/store.ts'
+import type { Damage, Store } from '../../ports/store.ts'
 import { Connection, isSqliteError, type Statement } from './connection.ts'
 import type { LaneInFile } from './lane-state.ts'
-import { acquireLock } from './lock.ts'
+import { loadRecords } from './load.ts'
+import { acquireLock, type Lock } from './lock.ts'
 import type { ExcessRow, LogExtent, LogStatements, StartRow } from './message-log.ts'
 import type { PackedRow } from './packed-messages.ts'
+import { isDamage, replace, replacementPath, type Salvaged, salvage, syncDirectory } from './salvage.ts'
 import {
   groupCommitInsert,
   groupCommitSchema,
@@ -23,51 +26,158 @@ import {
   laneStart,
   logRead,
   migrate,
+  pageBytes,
   readSavedTimeline,
 } from './schema.ts'
-import { SqliteStore, type SqliteStoreOptions } from './store.ts'
-
-const pageBytes = 4096
+import { type OldFiles, SqliteStore, type SqliteStoreOptions, type StoreFiles } from './store.ts'
 
 /** The file is copied from the write-ahead log once that holds so many pages, and the log then cut to this size. */
 const checkpointPages = 1000
 const journalBytesMax = 4 * 1024 * 1024
 
-/**
- * Rejects with a Failure: ERR_DATA_DIR, ERR_STORE_IN_USE, ERR_STORE_NEWER, ERR_STORE_FULL, or ERR_STORE_READ for a file
- * that is damaged or no store.
- */
+/** Damaged files beyond this are deleted, oldest first. */
+const asideCountMax = 3
+
+/** Rejects with a Failure: ERR_DATA_DIR, ERR_STORE_IN_USE, ERR_STORE_NEWER or ERR_STORE_FULL. */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
-  const opened: { close(): Promise<void> }[] = []
+  const { path, durability, log } = options
+  let lock: Lock | undefined
   try {
-    await mkdir(dirname(options.path), { recursive: true, mode: 0o700 })
-    const lock = await acquireLock(options.path)
-    opened.unshift({ close: () => lock.release() })
-    const writer = await Connection.open(options.path, 'create')
-    opened.unshift(writer)
-    await writer.execute(writerPragmas(options))
-    await migrate(writer, options.path)
+    await makeDirectory(dirname(path))
+    lock = await acquireLock(path)
+    const { files, damage } = await openOrReplace(options)
+    const parts = { files, lock, damage, replaceFiles: (old: OldFiles) => replaceFiles(options, old) }
+    const store = new SqliteStore(parts, options)
+    log.info({ path, durability, epoch: files.epoch, messageCount: store.log.messageCount }, 'store opened')
+    return store
+  } catch (error) {
+    await lock?.release()
+    throw openFailure(error, path)
+  }
+}
+
+async function openOrReplace(options: SqliteStoreOptions): Promise<{ files: StoreFiles; damage: Damage | undefined }> {
+  try {
+    return { files: await openFiles(options), damage: undefined }
+  } catch (error) {
+    if (!isDamage(error)) throw error
+    const damage = await replaceDamaged(options, true)
+    return { files: await openFiles(options), damage }
+  }
+}
+
+async function openFiles(options: SqliteStoreOptions): Promise<StoreFiles> {
+  const { path } = options
+  const opened: Connection[] = []
+  try {
+    const mayBeDamaged = existsSync(`${path}-wal`)
+    const writer = await openWriter(options, path)
+    opened.push(writer)
     const epoch = await keepEpoch(writer, options)
     await writer.execute(groupCommitSchema)
     const extent = await readExtent(writer)
     const insert = await writer.prepare(groupCommitInsert)
 
-    const reader = await Connection.open(options.path, 'read')
-    opened.unshift(reader)
+    const reader = await Connection.open(path, 'read')
+    opened.push(reader)
     const logStatements = await prepareReads(reader)
-    const { path, durability, log } = options
-    const store = new SqliteStore({ writer, reader, lock, epoch, extent, insert, logStatements }, options)
-    log.info({ path, durability, epoch, messageCount: store.log.messageCount }, 'store opened')
-    return store
+    // After a run that did not end well everything but the log is read once before anybody is told of it.
+    if (mayBeDamaged) await loadRecords(reader, nobody)
+    await syncDirectory(dirname(path))
+    return { writer, reader, epoch, extent, insert, logStatements }
   } catch (error) {
-    for (const part of opened) await part.close()
-    throw openFailure(error, options.path)
+    for (const connection of opened) await connection.close().catch(() => undefined)
+    throw error
+  }
+}
+
+async function openWriter(options: SqliteStoreOptions, path: string): Promise<Connection> {
+  const writer = await Connection.open(path, 'create')
+  try {
+    await writer.execute(writerPragmas(options))
+    await migrate(writer, path)
+    return writer
+  } catch (error) {
+    await writer.close().catch(() => undefined)
+    throw error
+  }
+}
+
+const ignore = (): undefined => undefined
+const nobody = { onSession: ignore, onInbox: ignore, onRetained: ignore, onMark: ignore, onLoss: ignore }
+
+/** Makes the directory, and sees to it that its name is on the disk. */
+async function makeDirectory(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode: 0o700 })
+  if (first === undefined) return
+  for (let made = path; made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made))
+}
+
+/** @param isNewLog the file may have lost its end, so that seqs are given out again */
+async function replaceDamaged(options: SqliteStoreOptions, isNewLog: boolean): Promise<Damage> {
+  const { path, clock, log } = options
+  const made = replacementPath(path)
+  for (const suffix of ['', '-wal', '-shm']) await rm(made + suffix, { force: true })
+  const target = await openWriter(options, made)
+  let salvaged: Salvaged
+  try {
+    salvaged = await salvage(target, path, isNewLog)
+  } finally {
+    await target.close()
+  }
+  const asidePath = `${path}.corrupt-${utcText(clock.wallMs()).replaceAll(/[-:]|[.]\d+/g, '')}`
+  await replace(path, asidePath)
+  await deleteOldest(path)
+  const damage = { asidePath, salvagedRowCount: salvaged.rowCount, holes: salvaged.holes }
+  log.error({ path, ...damage }, 'store was damaged, a new one stands in its place')
+  return damage
+}
+
+/** While running: opens the files anew, after what was damaged or deleted was put in order. */
+async function replaceFiles(
+  options: SqliteStoreOptions,
+  { files, isGone }: OldFiles,
+): Promise<{ files: StoreFiles; damage: Damage }> {
+  const { path, log } = options
+  let damage: Damage | undefined
+  await makeDirectory(dirname(path))
+  if (isGone) {
+    // What was deleted is still there for those who have it open.
+    try {
+      await rm(replacementPath(path), { force: true })
+      await files.writer.rows('VACUUM INTO ?', [replacementPath(path)])
+      damage = { asidePath: undefined, salvagedRowCount: 0, holes: [] }
+      await closeFiles(files)
+      await replace(path, undefined)
+      log.error({ path }, 'store was deleted, a copy stands in its place')
+    } catch (error) {
+      if (!isDamage(error)) throw error
+    }
+  }
+  if (damage === undefined) {
+    await closeFiles(files)
+    damage = await replaceDamaged(options, false)
+  }
+  return { files: await openFiles(options), damage }
+}
+
+async function closeFiles({ reader, writer }: StoreFiles): Promise<void> {
+  // A damaged file does not close without complaint, and one that was closed before complains, too.
+  await reader.close().catch(() => undefined)
+  await writer.close().catch(() => undefined)
+}
+
+async function deleteOldest(path: string): Promise<void> {
+  const prefix = `${basename(path)}.corrupt-`
+  const names = (await readdir(dirname(path))).filter((name) => name.startsWith(prefix) && !name.endsWith('-wal'))
+  for (const name of names.sort().slice(0, -asideCountMax)) {
+    for (const suffix of ['', '-wal']) await rm(join(dirname(path), name + suffix), { force: true })
   }
 }
 
 /**
- * The timeline of the last run, for the clock that the store is then opened with; undefined when there is none.
- * Rejects with a Failure as `openSqliteStore` does.
+ * The timeline of the last run, for the clock that the store is then opened with; undefined when there is none, or
+ * none can be read. Rejects with a Failure as `openSqliteStore` does.
  */
 export async function readTimeline(path: string): Promise<Timeline | undefined> {
   if (!existsSync(path)) return undefined
@@ -76,6 +186,7 @@ export async function readTimeline(path: string): Promise<Timeline | undefined> 
     connection = await Connection.open(path, 'read')
     return await readSavedTimeline(connection)
   } catch (error) {
+    if (isDamage(error)) return undefined
     throw openFailure(error, path)
   } finally {
     await connection?.close()
@@ -154,18 +265,25 @@ function openFailure(error: unknown, path: string): unknown {
         return new Failure('ERR_STORE_IN_USE', detail, error)
       case 'SQLITE_FULL':
         return new Failure('ERR_STORE_FULL', detail, error)
-      case 'SQLITE_NOTADB':
-      case 'SQLITE_CORRUPT':
-        return new Failure('ERR_STORE_READ', detail, error)
       case 'SQLITE_CANTOPEN':
       case 'SQLITE_READONLY':
       case 'SQLITE_PERM':
       case 'SQLITE_IOERR':
-        return new Failure('ERR_DATA_DIR', detail, error)
+        return new Failure('ERR_DATA_DIR', `${detail}${ownerOf(path)}`, error)
       default:
         return error
     }
   }
   if (error instanceof Error && 'syscall' in error) return new Failure('ERR_DATA_DIR', error.message, error)
   return error
+}
+
+/** Whose the file is, when it is somebody else's. */
+function ownerOf(path: string): string {
+  const user = process.getuid?.()
+  const owner =
+    statSync(path, { throwIfNoEntry: false })?.uid ?? statSync(dirname(path), { throwIfNoEntry: false })?.uid
+  return owner === undefined || user === undefined || owner === user
+    ? ''
+    : `, it belongs to user ${owner}, this is ${user}`
 }

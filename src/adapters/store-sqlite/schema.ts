@@ -22,6 +22,9 @@ import { type Lane, lanes } from '../../ports/lane.ts'
 import type { Connection } from './connection.ts'
 import { messageColumns, packingSelect, unpackingSelect } from './packed-messages.ts'
 
+/** Of the file. */
+export const pageBytes = 4096
+
 const messageColumnTypes =
   'flags INTEGER NOT NULL, expires_at_ms INTEGER, publisher TEXT NOT NULL, topic TEXT NOT NULL, properties BLOB, payload BLOB NOT NULL'
 

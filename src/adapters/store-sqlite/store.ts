@@ -3,12 +3,14 @@
  * the log (message-log.ts), the batches of writes (batch.ts), their rhythm (group-commit.ts), the tables (schema.ts).
  * Commits have one connection and reads another, so that a read never waits for the disk to take a commit.
  */
+import { Failure } from '../../lib/errors.ts'
 import type { SystemClock, Timer } from '../../ports/clock.ts'
 import { lanes } from '../../ports/lane.ts'
 import type { LedgerStore } from '../../ports/ledger.ts'
 import type { Log } from '../../ports/log.ts'
 import type { Random } from '../../ports/random.ts'
 import type {
+  Damage,
   MarkStore,
   Qos2Inbox,
   RetainedStore,
@@ -20,14 +22,24 @@ import type {
   Ticket,
 } from '../../ports/store.ts'
 import { Batch } from './batch.ts'
-import type { Connection, SqliteError, Statement } from './connection.ts'
+import { CommitPace } from './commit-pace.ts'
+import { type Connection, isSqliteError, type SqliteError, type Statement } from './connection.ts'
+import { FileWatch } from './file-watch.ts'
 import { GroupCommit } from './group-commit.ts'
 import { loadRecords } from './load.ts'
 import type { Lock } from './lock.ts'
 import { type LogExtent, type LogStatements, SqliteMessageLog } from './message-log.ts'
+import { isDamage } from './salvage.ts'
+import { pageBytes } from './schema.ts'
 
 /** Trimming waits this long for a group commit to join, then makes its own. */
 const trimDelayMs = 1000
+
+/** Whether the files are still there, and how much space is left, is looked at no more often. */
+const lookIntervalMs = 1000
+
+/** Short of space, the broker goes on when there is so much more than it must leave. */
+const enoughAgain = 1.1
 
 /** The timeline is written ahead by this much, and so at most this often. */
 const timelineStepMs = 1000
@@ -39,6 +51,8 @@ export interface SqliteStoreOptions {
   readonly durability: 'disk' | 'os'
   /** How long a write may wait for others to share its commit, in ms; 0 = until the end of the turn. */
   readonly commitIntervalMs: number
+  /** Space on the disk that is left to others; 0 without it. */
+  readonly freeBytesMin?: number
   /** The file does not grow beyond this; commits fail with ERR_STORE_FULL instead. */
   readonly sizeBytesMax?: number | undefined
   readonly clock: SystemClock
@@ -48,9 +62,23 @@ export interface SqliteStoreOptions {
 
 /** What `openSqliteStore` has opened. */
 export interface StoreParts {
+  readonly files: StoreFiles
+  readonly lock: Lock
+  /** What was wrong with the file. */
+  readonly damage: Damage | undefined
+  /** Closes the files, puts what was damaged or deleted in order, and opens them anew. Rejects when it cannot. */
+  readonly replaceFiles: (old: OldFiles) => Promise<{ files: StoreFiles; damage: Damage }>
+}
+
+export interface OldFiles {
+  readonly files: StoreFiles
+  /** They were deleted; otherwise they are damaged. */
+  readonly isGone: boolean
+}
+
+export interface StoreFiles {
   readonly writer: Connection
   readonly reader: Connection
-  readonly lock: Lock
   readonly epoch: string
   readonly extent: LogExtent
   /** `groupCommitInsert` of schema.ts. */
@@ -66,30 +94,51 @@ export class SqliteStore implements Store {
   readonly marks: MarkStore
   readonly ledger: LedgerStore
   readonly #parts: StoreParts
+  #files: StoreFiles
+  readonly #path: string
+  readonly #watch: FileWatch
+  readonly #freeBytesMin: number
   readonly #clock: SystemClock
   readonly #commits: GroupCommit
   /** Epochs of the stored sessions, and so also which there are. */
   readonly #sessionEpochs = new Map<string, number>()
   #trimTimer: Timer | undefined
   #trimmedSeq: Seq
+  #spaceTimer: Timer | undefined
   /** The timeline is known in the file to reach up to here. */
   #timelineMs = Number.NEGATIVE_INFINITY
   #closed: Promise<void> | undefined
+  #owner: StoreOwner | undefined
+  /** A statement met damage. */
+  #isDamaged = false
+  /** Less space is left than is to be left. */
+  #isSpaceShort = false
+  #nextLookMs = Number.NEGATIVE_INFINITY
+  readonly #pace = new CommitPace()
 
   constructor(parts: StoreParts, options: SqliteStoreOptions) {
     this.#parts = parts
+    this.#files = parts.files
+    this.#path = options.path
+    this.#watch = new FileWatch(options.path)
+    this.#freeBytesMin = options.freeBytesMin ?? 0
     this.#clock = options.clock
-    this.#trimmedSeq = parts.extent.trimmedSeq
+    this.#trimmedSeq = parts.files.extent.trimmedSeq
     const commits = new GroupCommit({
       path: options.path,
       intervalMs: options.commitIntervalMs,
       clock: options.clock,
+      mend: () => this.#mend(),
       write: (batch) => this.#write(batch),
       makeRoom: () => this.#makeRoom(),
     })
     const join = (): Batch => commits.join()
     this.#commits = commits
-    this.log = new SqliteMessageLog(options.path, parts.extent, parts.logStatements, join, () => this.#trimSoon())
+    const { extent, logStatements } = parts.files
+    this.log = new SqliteMessageLog(options.path, extent, logStatements, join, {
+      trim: () => this.#trimSoon(),
+      readError: (error) => this.#onReadError(error),
+    })
     this.sessions = sessionStore(join, this.#sessionEpochs)
     this.inbox = {
       put: (clientId, packetId) => join().putInbox(clientId, packetId),
@@ -116,23 +165,27 @@ export class SqliteStore implements Store {
   }
 
   get isWritable(): boolean {
-    return this.#commits.isWritable
+    return this.#commits.isWritable && !this.#isSpaceShort
   }
 
   bind(owner: StoreOwner): void {
+    this.#owner = owner
     this.#commits.owner = {
       onDurable: (ticket) => {
         owner.onDurable(ticket)
         this.log.forgetOldest()
       },
       onFailure: (failure) => owner.onFailure(failure),
-      onRecovered: () => owner.onRecovered(),
+      onRecovered: () => {
+        if (!this.#isSpaceShort) owner.onRecovered()
+      },
     }
   }
 
   async load(loader: StoreLoader): Promise<void> {
-    loader.onEpoch(this.#parts.epoch)
-    await loadRecords(this.#parts.reader, {
+    if (this.#parts.damage !== undefined) loader.onDamage?.(this.#parts.damage)
+    loader.onEpoch(this.#files.epoch)
+    await loadRecords(this.#files.reader, {
       onSession: (record) => {
         this.#sessionEpochs.set(record.clientId, record.epoch)
         loader.onSession(record)
@@ -151,13 +204,14 @@ export class SqliteStore implements Store {
 
   async #close(): Promise<void> {
     this.#trimTimer?.cancel()
+    this.#spaceTimer?.cancel()
     try {
       await this.#commits.close()
       this.#timelineMs = Number.NEGATIVE_INFINITY
       await this.#write(new Batch(0), 0)
     } finally {
-      await this.#parts.reader.close()
-      await this.#parts.writer.close()
+      await this.#files.reader.close()
+      await this.#files.writer.close()
       await this.#parts.lock.release()
     }
   }
@@ -178,8 +232,12 @@ export class SqliteStore implements Store {
       ...batch.values,
       meta.length === 0 ? null : JSON.stringify(meta),
     ]
+    const startedMs = this.#clock.nowMs()
     return new Promise((resolve) => {
-      this.#parts.insert.run(values, (error) => {
+      this.#files.insert.run(values, (error) => {
+        const slowness = this.#pace.add(this.#clock.nowMs() - startedMs)
+        if (slowness !== undefined) this.#owner?.onSlow?.(slowness.durationMs)
+        if (error !== undefined && isDamage(error)) this.#isDamaged = true
         if (error === undefined) {
           if (isTimelineDue) this.#timelineMs = lastMs
           this.log.onCommitted(batch.lastSeq, trims)
@@ -188,6 +246,61 @@ export class SqliteStore implements Store {
         resolve(error)
       })
     })
+  }
+
+  /** Before each write. What cannot be put in order now is tried again before the next one. */
+  async #mend(): Promise<void> {
+    const nowMs = this.#clock.nowMs()
+    const isLookDue = nowMs >= this.#nextLookMs
+    if (!isLookDue && !this.#isDamaged) return
+    if (this.#nextLookMs === Number.NEGATIVE_INFINITY) await this.#watch.begin()
+    this.#nextLookMs = nowMs + lookIntervalMs
+    await this.#lookAtSpace()
+    const isGone = !this.#isDamaged && (await this.#watch.isGone())
+    if (!isGone && !this.#isDamaged) return
+    try {
+      const { files, damage } = await this.#parts.replaceFiles({ files: this.#files, isGone })
+      this.#files = files
+      this.log.readFrom(files.logStatements)
+      await this.#watch.begin()
+      this.#isDamaged = false
+      this.#owner?.onDamage?.(limited(damage, this.log.durableSeq))
+    } catch (error) {
+      if (!isSqliteError(error) && !(error instanceof Error && 'syscall' in error)) throw error
+      this.#isDamaged ||= !isGone
+    }
+  }
+
+  #onReadError(error: SqliteError): void {
+    if (!isDamage(error) || this.#isDamaged || this.#closed !== undefined) return
+    this.#isDamaged = true
+    this.#commits.join()
+  }
+
+  /** Pages that the file has free can be written although the disk is full. */
+  async #lookAtSpace(): Promise<void> {
+    if (this.#freeBytesMin === 0) return
+    const diskBytes = await this.#watch.freeBytes()
+    let freeBytes = diskBytes
+    if (diskBytes < this.#freeBytesMin * enoughAgain) {
+      const [row] = await this.#files.reader.rows<{ freelist_count: number }>('PRAGMA freelist_count').catch(() => [])
+      freeBytes += (row?.freelist_count ?? 0) * pageBytes
+    }
+    const wanted = this.#freeBytesMin * (this.#isSpaceShort ? enoughAgain : 1)
+    if (freeBytes < wanted && !this.#isSpaceShort) {
+      this.#isSpaceShort = true
+      const detail = `${this.#path}: ${Math.floor(diskBytes / 1024)} KiB left, less than store.free_bytes_min`
+      this.#owner?.onFailure(new Failure('ERR_STORE_SPACE', detail))
+    } else if (freeBytes >= wanted && this.#isSpaceShort) {
+      this.#isSpaceShort = false
+      if (this.#commits.isWritable) this.#owner?.onRecovered()
+    }
+    if (this.#isSpaceShort && this.#closed === undefined) {
+      this.#spaceTimer ??= this.#clock.after(lookIntervalMs, () => {
+        this.#spaceTimer = undefined
+        void this.#lookAtSpace()
+      })
+    }
   }
 
   async #makeRoom(): Promise<boolean> {
@@ -224,4 +337,9 @@ function sessionStore(join: () => Batch, epochs: Map<string, number>): SessionSt
       join().removeSession(clientId)
     },
   }
+}
+
+/** A hole ends where the log ended. */
+function limited(damage: Damage, durableSeq: Seq): Damage {
+  return { ...damage, holes: damage.holes.map((hole) => ({ ...hole, lastSeq: Math.min(hole.lastSeq, durableSeq) })) }
 }

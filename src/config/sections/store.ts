@@ -16,6 +16,11 @@ export function storeSection(profile: Profile) {
       5,
       'How long messages are gathered before they are written together. Longer spares the disk, shorter acknowledges sooner.',
     ),
+    free_bytes_min: option(
+      wholeNumber(0, 1024 * gibibyte, 'bytes'),
+      { edge: 64, cloud: 256 }[profile] * 1024 * 1024,
+      'Space on the disk that is left to others: with less than this, new messages for durable sessions are refused until there is more. 0 = fill the disk.',
+    ),
     backlog_bytes_max: option(
       wholeNumber(1024 * 1024, 1024 * gibibyte, 'bytes'),
       { edge: 1, cloud: 10 }[profile] * gibibyte,

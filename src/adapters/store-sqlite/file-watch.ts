@@ -1,0 +1,43 @@
+/** The file as the system sees it: whether it is still the one that was opened, and how much room the disk has left. */
+import type { Stats } from 'node:fs'
+import { stat, statfs } from 'node:fs/promises'
+import { dirname } from 'node:path'
+
+export class FileWatch {
+  readonly #path: string
+  /** Of the database and its write-ahead log; undefined before the first look. */
+  #opened: string | undefined
+
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  /** The files that are there now are the right ones. */
+  async begin(): Promise<void> {
+    this.#opened = await this.#identity()
+  }
+
+  /** Somebody deleted or replaced them: what is written goes nowhere that the next start would find. */
+  async isGone(): Promise<boolean> {
+    return this.#opened !== undefined && (await this.#identity()) !== this.#opened
+  }
+
+  /** Bytes that this user may still write; `Infinity` when the system does not say. */
+  async freeBytes(): Promise<number> {
+    try {
+      const { bavail, bsize } = await statfs(dirname(this.#path))
+      return bavail * bsize
+    } catch {
+      return Number.POSITIVE_INFINITY
+    }
+  }
+
+  async #identity(): Promise<string> {
+    const found = await Promise.all([this.#path, `${this.#path}-wal`].map(statIfThere))
+    return found.map((stats) => (stats === undefined ? 'none' : `${stats.dev}:${stats.ino}`)).join(' ')
+  }
+}
+
+function statIfThere(path: string): Promise<Stats | undefined> {
+  return stat(path).catch(() => undefined)
+}
