@@ -9,6 +9,7 @@ import { Failure } from '../lib/errors.ts'
 import { addCerts } from './commands/certs.ts'
 import { addCloud } from './commands/cloud.ts'
 import { addControl } from './commands/ctl.ts'
+import { addDoctor } from './commands/doctor.ts'
 import { addEdge } from './commands/edge.ts'
 import { addPasswd } from './commands/passwd.ts'
 import { addPub } from './commands/pub.ts'
@@ -32,6 +33,7 @@ addCerts(program)
 addPasswd(program)
 addSerial(program)
 addControl(program)
+addDoctor(program)
 
 try {
   await program.parseAsync()

@@ -67,6 +67,7 @@ function status({ settings, broker, store }: AskedParts): object {
       first_seq: log.firstSeq,
       last_seq: log.lastSeq,
       durable_seq: log.durableSeq,
+      commits: store.durableTicket,
     },
   }
 }

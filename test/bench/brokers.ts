@@ -8,8 +8,8 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
-const command = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
-const mosquitto = ['/usr/sbin/mosquitto', '/usr/local/sbin/mosquitto'].find((file) => existsSync(file))
+export const command = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
+export const mosquitto = ['/usr/sbin/mosquitto', '/usr/local/sbin/mosquitto'].find((file) => existsSync(file))
 const startLimitMs = 10_000
 
 export type BrokerName = 'tidegate' | 'mosquitto'
@@ -85,7 +85,7 @@ async function freePort(): Promise<number> {
   }
 }
 
-async function isReachable(child: ChildProcess, port: number): Promise<boolean> {
+export async function isReachable(child: ChildProcess, port: number): Promise<boolean> {
   for (const startMs = performance.now(); performance.now() - startMs < startLimitMs; await setTimeout(20)) {
     if (child.exitCode !== null) break
     const socket = connect(port, '127.0.0.1')

@@ -1,0 +1,93 @@
+/** What the settings promise, and for how long: the part of the doctor that only calculates. */
+import type { Settings } from '../../config/settings.ts'
+import { durationText, type Finding } from './finding.ts'
+
+/** What a message costs in the file beside its topic and payload, in bytes: measured, rounded up. */
+const rowBytes = 60
+
+/** How full pages are when messages come one after the other. */
+const pageUse = 0.85
+
+export interface Traffic {
+  /** Messages that are stored. */
+  readonly perSecond: number
+  /** Topic, payload and properties. */
+  readonly bytesEach: number
+}
+
+export function survival({ store }: Settings): Finding[] {
+  const kept = 'QoS 1 and 2, for sessions that are kept and for bridges'
+  const crash = {
+    disk: `an acknowledged message (${kept}) survives a crash of the broker: it is acknowledged once it is on the disk`,
+    os: `an acknowledged message (${kept}) survives a crash of the broker`,
+    ram: 'nothing survives a crash of the broker: store.durability is "ram"',
+  }
+  const powerCut = {
+    disk: 'it survives a power cut as well, as far as the disk tells the truth about what it has written',
+    os: 'a power cut may take what was acknowledged in the last seconds: store.durability is "os"',
+    ram: 'nothing survives a power cut',
+  }
+  const state = store.durability === 'disk' ? 'ok' : 'warn'
+  return [
+    { topic: 'crash', state: store.durability === 'ram' ? 'warn' : 'ok', text: crash[store.durability] },
+    { topic: 'power cut', state, text: powerCut[store.durability] },
+    { topic: 'QoS 0', state: 'note', text: 'messages with QoS 0 are never kept for clients that are away' },
+  ]
+}
+
+/** How long clients and bridges may be away before something is dropped. @param freeBytes of the disk */
+export function endurance(settings: Settings, traffic: Traffic, freeBytes: number): Finding {
+  const { backlogBytesMax, backlogCountMax, durability, freeBytesMin } = settings.store
+  const byBytes = backlogBytesMax / traffic.bytesEach
+  const diskBytes = Math.max(0, freeBytes - freeBytesMin)
+  const byDisk = durability === 'ram' ? Number.POSITIVE_INFINITY : diskBytes / fileBytes(traffic.bytesEach)
+  const count = Math.min(byBytes, backlogCountMax, byDisk)
+  const bound =
+    count === byDisk ? 'free space' : count === byBytes ? 'store.backlog_bytes_max' : 'store.backlog_count_max'
+  const rate = `${trimmed(traffic.perSecond)} msg/s of ${Math.round(traffic.bytesEach)} B`
+  const seconds = count / traffic.perSecond
+  return {
+    topic: 'offline',
+    state: bound === 'free space' ? 'warn' : 'note',
+    text: `at ${rate} clients and bridges can be away for ${durationText(seconds)} (${bound})`,
+  }
+}
+
+/** Bytes of a message in the file. */
+export function fileBytes(bytesEach: number): number {
+  return (bytesEach + rowBytes) / pageUse
+}
+
+/** What a flash card is taken to bear. Cheap ones bear less, industrial ones ten times more. */
+export const card = { bytes: 32e9, cycles: 1000, amplification: 3 } as const
+
+/** @param bytesPerDay what the broker writes */
+export function wear(bytesPerDay: number, isMeasured: boolean): Finding {
+  const { bytes, cycles, amplification } = card
+  const days = (bytes * cycles) / (bytesPerDay * amplification)
+  const years = days / 365
+  const basis = `a card of ${bytes / 1e9} GB, ${cycles} cycles, ${amplification} bytes written inside for each one`
+  return {
+    topic: 'wear',
+    state: years < 5 ? 'warn' : 'note',
+    text: `${isMeasured ? 'it writes' : 'it would write'} about ${Math.round(bytesPerDay / 1e6)} MB a day; ${basis}: ${durationText(days * 86_400)}`,
+  }
+}
+
+/**
+ * Bytes written in a day at a steady rate: with each commit the pages it touches go to the write-ahead log, and
+ * later once more to the file.
+ */
+export function writtenPerDay({ perSecond, bytesEach }: Traffic, commitIntervalMs: number): number {
+  const commitsPerSecond = Math.min(perSecond, 1000 / Math.max(1, commitIntervalMs))
+  const pagesPerCommit = touchedPages + ((perSecond / commitsPerSecond) * fileBytes(bytesEach)) / 4096
+  return 86_400 * (commitsPerSecond * pagesPerCommit * 4120 + perSecond * fileBytes(bytesEach))
+}
+
+/** Pages that a commit with one message touches: the end of the lane, and the timeline now and then. */
+const touchedPages = 1.5
+
+/** @example trimmed(0.25) // '0.3' */
+function trimmed(value: number): string {
+  return value >= 10 ? String(Math.round(value)) : String(Number(value.toFixed(1)))
+}
