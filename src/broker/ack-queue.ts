@@ -3,15 +3,15 @@
  * before; the others leave at once, unless one before them waits: they go in the order in which the packets came
  * [MQTT-4.6.0-2] [MQTT-4.6.0-3].
  *
- * Before 5.0 there is no Receive Maximum, and not reading on is the only way to hold a publisher back: so the link is
- * paused while as many wait as Receive Maximum would allow.
+ * Before 5.0 there is no Receive Maximum, and not reading on is the only way to hold a publisher back: so the client
+ * is not listened to while as many wait as Receive Maximum would allow.
  */
 import { RingQueue } from '../lib/ring-queue.ts'
 import type { Ticket } from '../ports/store.ts'
-import type { Link } from '../ports/transport.ts'
 import { type Ack, type AckType, PacketType, type Suback, type Unsuback } from '../protocol/packet.ts'
 import { ReasonCode } from '../protocol/reason.ts'
 import type { Core } from './core.ts'
+import { Hold, type Intake } from './intake.ts'
 import type { Outbox } from './outbox.ts'
 import { noTicket } from './publish.ts'
 import { reasonText } from './reason-text.ts'
@@ -21,27 +21,21 @@ type Waiting = { readonly ticket: Ticket; readonly packet: Ack | Suback | Unsuba
 
 export class AckQueue {
   readonly #core: Core
-  readonly #link: Link
+  readonly #intake: Intake
   readonly #outbox: Outbox
   /** Bounded by the pause, and in 5.0 by the connection, which counts what is unacknowledged. */
   readonly #waiting = new RingQueue<Waiting>(Number.POSITIVE_INFINITY)
   #pubackCount = 0
-  #isPaused = false
 
-  constructor(core: Core, link: Link, outbox: Outbox) {
+  constructor(core: Core, intake: Intake, outbox: Outbox) {
     this.#core = core
-    this.#link = link
+    this.#intake = intake
     this.#outbox = outbox
   }
 
   /** PUBACKs that wait: QoS 1 messages of the client that are not acknowledged. */
   get pubackCount(): number {
     return this.#pubackCount
-  }
-
-  /** The client is not listened to at the moment, so its silence says nothing. */
-  get isPaused(): boolean {
-    return this.#isPaused
   }
 
   /** The commit that everything done for a durable session so far waits for. */
@@ -74,10 +68,7 @@ export class AckQueue {
       if (next.packet.type === PacketType.puback) this.#pubackCount--
       this.#send(next.packet)
     }
-    if (this.#isPaused && this.#waiting.length * 2 < this.#core.settings.receiveMaximum) {
-      this.#isPaused = false
-      this.#link.resume()
-    }
+    if (this.#waiting.length * 2 < this.#core.settings.receiveMaximum) this.#intake.release(Hold.acknowledgements)
     return this.#waiting.length > 0
   }
 
@@ -103,10 +94,7 @@ export class AckQueue {
     this.#waiting.push({ ticket, packet })
     if (packet.type === PacketType.puback) this.#pubackCount++
     this.#core.awaitingDurable.add(this)
-    if (!this.#isPaused && this.#waiting.length >= this.#core.settings.receiveMaximum) {
-      this.#isPaused = true
-      this.#link.pause()
-    }
+    if (this.#waiting.length >= this.#core.settings.receiveMaximum) this.#intake.hold(Hold.acknowledgements)
   }
 }
 

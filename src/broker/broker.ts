@@ -185,6 +185,10 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     return new Connection(this.#core, link, traits)
   }
 
+  onRefused(): void {
+    this.counters.linksRefused++
+  }
+
   openSession(clientId: string, consumer: LocalConsumer, options: LocalSessionOptions = {}): LocalSession {
     const client = new LocalClient(this.#core, clientId, consumer, options)
     this.#localClients.push(client)

@@ -46,9 +46,11 @@ import { ClientAcks } from './client-acks.ts'
 import type { Core } from './core.ts'
 import { ExtendedAuthentication } from './extended-authentication.ts'
 import { IncomingPublishes } from './incoming-publishes.ts'
+import { Intake } from './intake.ts'
 import { greeted, type Mount, mayPublishWill, mountedWill, mountpointOf } from './mount.ts'
 import { type Agreement, boundedExpirySeconds, negotiate } from './negotiate.ts'
 import { Outbox } from './outbox.ts'
+import { Pace } from './pace.ts'
 import { goodbye, reasonToGoElsewhere } from './redirect.ts'
 import type { Recipient } from './router.ts'
 import type { Attachment, Session } from './session.ts'
@@ -70,10 +72,13 @@ export class Connection implements LinkOwner, Attachment {
   readonly #topics = new TopicMemo()
   readonly #outbox: Outbox
   readonly #incoming: IncomingPublishes
+  readonly #intake: Intake
   readonly #acks: AckQueue
   readonly #clientAcks: ClientAcks
   /** undefined when CONNECT named no method. */
   #extended: ExtendedAuthentication | undefined
+  /** undefined = the client may send as fast as it likes. */
+  readonly #pace: Pace | undefined
   readonly #timer: WheelTimer
   #state: ConnectionState = { at: 'awaiting-connect' }
   #version: Version = 4
@@ -91,7 +96,9 @@ export class Connection implements LinkOwner, Attachment {
     this.#traits = traits
     this.#frames = new FrameDecoder(core.settings.packetBytesMax)
     this.#outbox = new Outbox(core, link)
-    this.#acks = new AckQueue(core, link, this.#outbox)
+    this.#intake = new Intake(link)
+    this.#acks = new AckQueue(core, this.#intake, this.#outbox)
+    if (traits.rates !== undefined) this.#pace = new Pace(core.clock, core.wheel, this.#intake, traits.rates)
     this.#incoming = new IncomingPublishes(core, this.#acks, traits.acceptsGateways)
     this.#clientAcks = new ClientAcks(core, this.#outbox, this.#incoming)
     this.inflightMax = core.settings.inflightMax
@@ -113,8 +120,12 @@ export class Connection implements LinkOwner, Attachment {
     const counters = this.#core.counters
     counters.receivedBytes += chunk.length
     this.#lastReceivedMs = this.#core.clock.nowMs()
+    const messageCount = counters.receivedMessages
     this.#frames.push(chunk)
     this.#readFrames()
+    if (this.#pace !== undefined && this.#state.at === 'open') {
+      this.#pace.took(counters.receivedMessages - messageCount, chunk.length)
+    }
   }
 
   #readFrames(): void {
@@ -527,6 +538,7 @@ export class Connection implements LinkOwner, Attachment {
     this.#core.wheel.cancel(this.#timer)
     this.#core.connections.delete(this)
     this.#acks.close()
+    this.#pace?.close()
     this.#core.counters.connectionCount = this.#core.connections.size
   }
 
@@ -565,7 +577,7 @@ export class Connection implements LinkOwner, Attachment {
       this.#abandon()
       return
     }
-    if (this.#acks.isPaused) this.#lastReceivedMs = this.#core.clock.nowMs()
+    if (this.#intake.isHeld) this.#lastReceivedMs = this.#core.clock.nowMs()
     if (this.#core.clock.nowMs() - this.#lastReceivedMs < this.#keepAliveMs * 1.5) {
       this.#scheduleKeepAlive()
       return

@@ -4,6 +4,8 @@ export class Counters {
   sessionCount = 0
   connectAccepted = 0
   connectRefused = 0
+  /** Peers that a listener refused before their first byte: over its limits, without a certificate and the like. */
+  linksRefused = 0
   receivedMessages = 0
   receivedBytes = 0
   sentMessages = 0

@@ -186,6 +186,7 @@ function metrics(counters: Counters): [name: string, value: number][] {
     ['messages/persisted', counters.storedMessages],
     ['client/connack', counters.connectAccepted + counters.connectRefused],
     ['client/connected', counters.connectAccepted],
+    ['connections/refused', counters.linksRefused],
     ['session/takenover', counters.takeovers],
     ['authorization/deny', dropped.notAuthorized],
     ['delivery/dropped/expired', dropped.expired],

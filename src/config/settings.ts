@@ -54,6 +54,16 @@ export interface ListenerSettings {
   readonly mountpoint: string | undefined
   readonly gateways: boolean
   readonly proxyProtocol: boolean
+  readonly limits: ListenerLimits
+}
+
+/** undefined = no limit */
+export interface ListenerLimits {
+  readonly connectionCountMax: number | undefined
+  readonly connectsPerSecondMax: number | undefined
+  /** Of each client. */
+  readonly messagesPerSecondMax: number | undefined
+  readonly bytesPerSecondMax: number | undefined
 }
 
 export interface ListenerTls {
@@ -175,6 +185,12 @@ function toListener(listener: ParsedListener, locate: (file: string) => string):
     mountpoint: listener.mountpoint,
     gateways: listener.gateways,
     proxyProtocol: listener.proxy_protocol,
+    limits: {
+      connectionCountMax: listener.connection_count_max,
+      connectsPerSecondMax: listener.connects_per_second_max,
+      messagesPerSecondMax: listener.messages_per_second_max,
+      bytesPerSecondMax: listener.bytes_per_second_max,
+    },
   }
 }
 

@@ -41,31 +41,36 @@ export class Listeners {
   }
 
   async #add(listener: ListenerSettings, settings: Settings, acceptor: Acceptor, log: Log): Promise<void> {
-    const { bind, tls, proxyProtocol: isProxied } = listener
+    const { bind, tls, limits } = listener
+    const { connectionCountMax, connectsPerSecondMax } = limits
+    const door = { isProxied: listener.proxyProtocol, connectionCountMax, connectsPerSecondMax }
     const traits = traitsOf(listener)
     if ('path' in bind) {
-      this.#open.push(await listenUnix({ ...bind, isProxied }, acceptor, traits, log))
+      this.#open.push(await listenUnix({ ...bind, ...door }, acceptor, traits, log))
       return
     }
     const openLink = await webSocketLinks(listener, settings)
     if (tls === undefined) {
-      this.#open.push(await listenTcp({ bind, openLink, isProxied }, acceptor, traits, log))
+      this.#open.push(await listenTcp({ bind, openLink, ...door }, acceptor, traits, log))
       return
     }
     const files = await tlsFiles(tls, settings.dataDir, log)
-    const opened = await listenTls({ bind, files, openLink, isProxied }, acceptor, traits, log)
+    const opened = await listenTls({ bind, files, openLink, ...door }, acceptor, traits, log)
     this.#open.push(opened)
     this.#reloads.push(() => opened.reload(files))
   }
 }
 
-function traitsOf({ type, bind, tls, mountpoint, allowAnonymous, gateways }: ListenerSettings): ListenerTraits {
+function traitsOf(listener: ListenerSettings): ListenerTraits {
+  const { type, bind, tls, mountpoint, allowAnonymous, gateways, limits } = listener
+  const isLimited = limits.messagesPerSecondMax !== undefined || limits.bytesPerSecondMax !== undefined
   return {
     name: `${type} ${formatBind(bind)}`,
     mountpoint,
     requireIdentity: tls?.clientCertificate === 'required',
     allowAnonymous,
     acceptsGateways: gateways,
+    rates: isLimited ? limits : undefined,
   }
 }
 

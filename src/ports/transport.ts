@@ -38,6 +38,12 @@ export interface LinkOwner {
   onClosed(failure: Failure | undefined): void
 }
 
+/** How fast each client of a listener may send; whoever is faster is read more slowly. undefined = no limit */
+export interface ClientRates {
+  readonly messagesPerSecondMax: number | undefined
+  readonly bytesPerSecondMax: number | undefined
+}
+
 /** What a listener fixes for all of its links. */
 export interface ListenerTraits {
   /** For logs and metrics: `tcp 127.0.0.1:1883`. */
@@ -49,10 +55,13 @@ export interface ListenerTraits {
   readonly allowAnonymous: boolean
   /** Peers are gateways whose numbered messages are recognised when they come again (bridge/receiver.ts). */
   readonly acceptsGateways: boolean
+  readonly rates?: ClientRates | undefined
 }
 
 export interface Acceptor {
   accept(link: Link, traits: ListenerTraits): LinkOwner
+  /** A peer was refused before it became a link. */
+  onRefused?(traits: ListenerTraits): void
 }
 
 /** An attempt to reach a remote broker. Exactly one of `onConnected` and `onFailed` comes, unless aborted. */

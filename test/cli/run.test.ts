@@ -1,10 +1,13 @@
 /** A broker process from its start to its end, through signals. */
 import type { ChildProcess } from 'node:child_process'
+import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { connect as connectTls } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
+import { createAuthority, issueServerCertificate } from '../../src/adapters/certificates/authority.ts'
 import { Lines, runCommand, startCommand } from '../fixtures/tidegate-command.ts'
 
 t.test('messages pass from pub to sub in both versions', async (t) => {
@@ -85,6 +88,36 @@ t.test('SIGHUP takes over what it can, says what it cannot, and ignores settings
   t.match(await hangUp('mqtt.inflight_max = 7', 'need a restart'), /"mqtt"/)
   t.match(await hangUp('mqtt.inflight_max = "x"', 'not reloaded'), /mqtt.inflight_max/)
   t.match(await hangUp('', 'settings reloaded'), /reloaded/)
+})
+
+t.test('SIGHUP gives new clients the new certificate and leaves those that are in alone', async (t) => {
+  const folder = t.testdir({})
+  const authority = await createAuthority()
+  const put = async () => {
+    const { certificate, privateKey } = await issueServerCertificate(authority, ['127.0.0.1'])
+    writeFileSync(join(folder, 'server.crt'), certificate)
+    writeFileSync(join(folder, 'server.key'), privateKey)
+    return new X509Certificate(certificate).serialNumber
+  }
+  const first = await put()
+  const tls = 'type = "tls"\ncertificate = "server.crt"\nprivate_key = "server.key"\nclient_certificate = "none"'
+  writeFileSync(join(folder, 'x.toml'), `[[listener]]\nbind = "127.0.0.1:0"\nallow_anonymous = true\n${tls}\n`)
+  const { edge, log, port } = await startEdge(t, folder)
+  const enter = async () => {
+    const socket = connectTls({ host: '127.0.0.1', port: Number(port), ca: authority.certificate })
+    t.teardown(() => socket.destroy())
+    await once(socket, 'secureConnect')
+    return socket
+  }
+  const early = await enter()
+  t.equal(early.getPeerCertificate().serialNumber, first)
+  const second = await put()
+  edge.kill('SIGHUP')
+  await log.with('settings reloaded')
+  const late = await enter()
+  t.equal(late.getPeerCertificate().serialNumber, second)
+  early.write(Buffer.from('100c00044d5154540402000000000000', 'hex').subarray(0, 14))
+  t.match(((await once(early, 'data')) as [Buffer])[0], Buffer.from([0x20, 2, 0, 0]), 'the first is served as before')
 })
 
 t.test('a port that is in use is one line, exit 2', async (t) => {

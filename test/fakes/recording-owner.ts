@@ -96,6 +96,17 @@ export class RecordingAcceptor implements Acceptor {
     return owner
   }
 
+  refusedCount = 0
+
+  onRefused(): void {
+    this.refusedCount++
+    this.#changes.dispatchEvent(new Event('change'))
+  }
+
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) await once(this.#changes, 'change')
+  }
+
   async next(): Promise<RecordingOwner> {
     while (this.owners.length === this.#taken) await once(this.#changes, 'change')
     return this.owners[this.#taken++] as RecordingOwner

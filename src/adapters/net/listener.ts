@@ -8,6 +8,7 @@ import { Failure } from '../../lib/errors.ts'
 import type { Log } from '../../ports/log.ts'
 import type { Acceptor, ListenerTraits } from '../../ports/transport.ts'
 import { type Address, formatAddress } from './address.ts'
+import { ConnectRate } from './connect-rate.ts'
 import { describeError } from './network-error.ts'
 import { readProxyHeader } from './proxied-socket.ts'
 import { RefusalLog } from './refusal-log.ts'
@@ -30,6 +31,10 @@ export interface ListenerOptions {
   readonly openLink?: OpenLink | undefined
   /** Clients come through a proxy that tells where they come from; nobody else gets in. */
   readonly isProxied?: boolean
+  /** Sockets that are open at the same time. */
+  readonly connectionCountMax?: number | undefined
+  /** New sockets, evenly spread or all at the begin of the second. */
+  readonly connectsPerSecondMax?: number | undefined
 }
 
 /** The socket knows its listener, so that one function hears the end of every link. */
@@ -43,8 +48,10 @@ function onClose(this: Socket): void {
 /** `server` tells of each socket by its event 'connection', where a proxy told it with the address of the client. */
 export class SocketListener implements NetListener {
   readonly refusals: RefusalLog
-  /** What listens: `server`, or what reads the header of a proxy for it. */
+  /** What listens: `server`, or what stands before it to limit the rate or to read the header of a proxy. */
   readonly #server: Server
+  readonly #isProxied: boolean
+  readonly #connectRate: ConnectRate | undefined
   readonly #acceptor: Acceptor
   readonly #traits: ListenerTraits
   readonly #log: Log
@@ -55,12 +62,17 @@ export class SocketListener implements NetListener {
   #linkCount = 0
 
   constructor(server: Server, acceptor: Acceptor, traits: ListenerTraits, log: Log, options: ListenerOptions) {
-    this.#server = options.isProxied === true ? createServer((socket) => this.#askProxy(socket, server)) : server
+    const { isProxied, connectionCountMax, connectsPerSecondMax } = options
+    this.#isProxied = isProxied === true
+    this.#connectRate = connectsPerSecondMax === undefined ? undefined : new ConnectRate(connectsPerSecondMax)
+    const needsDoor = this.#isProxied || this.#connectRate !== undefined
+    this.#server = needsDoor ? createServer((socket) => this.#meet(socket, server)) : server
+    if (connectionCountMax !== undefined) this.#limitCount(connectionCountMax)
     this.#acceptor = acceptor
     this.#traits = traits
     this.#log = log
     this.#openLink = options.openLink ?? openLink
-    this.refusals = new RefusalLog(log, traits.name)
+    this.refusals = new RefusalLog(log, traits, acceptor)
   }
 
   get address(): Address {
@@ -116,6 +128,27 @@ export class SocketListener implements NetListener {
   closed(socket: Socket): void {
     this.#linkCount--
     this.#opening.delete(socket)
+  }
+
+  /** The system's own limit: whoever is over it costs no socket of ours. */
+  #limitCount(countMax: number): void {
+    this.#server.maxConnections = countMax
+    this.#server.on('drop', (peer) => {
+      const { remoteAddress: host = 'unknown', remotePort: port = 0 } = peer ?? {}
+      this.refusals.add(formatAddress({ host, port }), `more than connection_count_max = ${countMax} connections`)
+    })
+  }
+
+  #meet(socket: Socket, server: Server): void {
+    if (this.#connectRate !== undefined && !this.#connectRate.take(performance.now())) {
+      const remote = remoteOf(socket)
+      socket.destroy()
+      this.refusals.add(remote, `more than connects_per_second_max = ${this.#connectRate.perSecondMax} new connections`)
+    } else if (this.#isProxied) {
+      this.#askProxy(socket, server)
+    } else {
+      server.emit('connection', socket)
+    }
   }
 
   #askProxy(socket: Socket, server: Server): void {

@@ -1,6 +1,6 @@
 /** `[[listener]]`: where clients come in, and who is let in. */
 import { z } from 'zod'
-import { bind, choice, flag, option, optional, type Profile, path, required, text } from '../option.ts'
+import { bind, choice, flag, option, optional, type Profile, path, required, text, wholeNumber } from '../option.ts'
 
 const listener = z.strictObject({
   type: required(
@@ -42,6 +42,26 @@ const listener = z.strictObject({
     flag(),
     false,
     'Whether clients come through a proxy that puts a PROXY protocol header, version 1 or 2, before their bytes. The log then shows the client and not the proxy. Whoever reaches such a listener can claim any address, so let only the proxy reach it.',
+  ),
+  connection_count_max: optional(
+    wholeNumber(1, 10_000_000),
+    'no limit of its own',
+    'Connections that may be open here at the same time. Beyond it new ones are refused, counted and, ten in ten seconds, logged.',
+  ),
+  connects_per_second_max: optional(
+    wholeNumber(1, 1_000_000),
+    'no limit',
+    'New connections in one second, before TLS costs anything. Beyond it they are refused in the same way.',
+  ),
+  messages_per_second_max: optional(
+    wholeNumber(1, 10_000_000),
+    'no limit',
+    'Messages that each client may publish in one second. A faster one is not disconnected: it is read more slowly, so that it has to wait.',
+  ),
+  bytes_per_second_max: optional(
+    wholeNumber(128, 10_000_000_000, 'bytes'),
+    'no limit',
+    'The same for all bytes of each client.',
   ),
   gateways: option(
     flag(),
