@@ -29,6 +29,7 @@ import { Ledger, type LossSummary } from './ledger.ts'
 import { LocalClient } from './local-session.ts'
 import { PublishPath } from './publish.ts'
 import { RetainedTable } from './retained.ts'
+import { RetainedFeeds } from './retained-feed.ts'
 import { Router } from './router.ts'
 import { SessionTable } from './sessions.ts'
 import type { BrokerSettings } from './settings.ts'
@@ -76,7 +77,11 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       remove: (subscription) => this.#shares.remove(subscription),
     })
     const wheel = new TimerWheel(wheelTickMs, clock.nowMs())
-    const retained = new RetainedTable(store.retained, settings.retainedCountMax, settings.retainedBytesMax)
+    const retained = new RetainedTable(store.retained, {
+      countMax: settings.retainedCountMax,
+      bytesMax: settings.retainedBytesMax,
+      payloadBytesMax: settings.retainedPayloadBytesMax,
+    })
     const ledger = new Ledger(store.ledger, clock)
     const laneRules = new LaneRules(settings.laneRules)
     const delivery = new Delivery({ clock, log, store, router, counters, ledger, laneRules })
@@ -117,6 +122,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       ledger,
       sessions,
       retained,
+      retainedFeeds: new RetainedFeeds(clock, retained, delivery),
       delivery,
       laneRules,
       backlog,
@@ -200,6 +206,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     const nowMs = this.#core.clock.nowMs()
     this.#core.wheel.advance(nowMs)
     this.#core.sysTopics?.tick(nowMs)
+    this.#core.retainedFeeds.tick()
     const losses = this.#core.ledger.dueSummary(nowMs)
     if (losses !== undefined) this.#topics.tell(this.#core.settings.lossTopic, losses)
     if (nowMs < this.#nextCursorsMs) return

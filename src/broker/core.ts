@@ -15,6 +15,7 @@ import type { LaneRules } from './lane-rules.ts'
 import type { Ledger } from './ledger.ts'
 import type { PublishPath } from './publish.ts'
 import type { RetainedTable } from './retained.ts'
+import type { RetainedFeeds } from './retained-feed.ts'
 import type { SessionTable } from './sessions.ts'
 import type { BrokerSettings } from './settings.ts'
 import type { SysTopics } from './sys-topics.ts'
@@ -34,6 +35,7 @@ export interface Core {
   readonly ledger: Ledger
   readonly sessions: SessionTable
   readonly retained: RetainedTable
+  readonly retainedFeeds: RetainedFeeds
   readonly delivery: Delivery
   readonly laneRules: LaneRules
   readonly backlog: Backlog

@@ -82,6 +82,13 @@ export class Delivery {
     else this.#sendOrWait(recipient.session, message, qos, true, recipient)
   }
 
+  /** Retained messages leave room for live ones: half of the window, and nothing waits. */
+  hasRoomForRetained({ session, qos }: Recipient): boolean {
+    const { attachment, window, waiting } = session
+    if (attachment === undefined || !attachment.canTake) return false
+    return qos === 0 || (waiting.length === 0 && window.count - session.unsentCount < attachment.inflightMax / 2)
+  }
+
   /**
    * A message of a group for one of its members, who is there and has room (share-group.ts).
    * @returns the packet id in the member's window; 0 when the client refuses packets of this size
@@ -173,6 +180,7 @@ export class Delivery {
     }
     if (session.reader === 'catching-up') this.#catchUp(session)
     session.memberships?.onRoom()
+    session.retainedFeeds?.onRoom(session)
   }
 
   /** PUBREC: from here on only PUBREL is sent again [MQTT-4.3.3-4]. */
@@ -189,6 +197,7 @@ export class Delivery {
     session.window.close(packetId)
     if (session.waiting.length > 0 || session.reader === 'catching-up') this.advance(session)
     session.memberships?.onAcknowledged(packetId)
+    session.retainedFeeds?.onRoom(session)
   }
 
   /** Reads on in the log until it ends or there is no room. Never runs twice at a time for one session. */

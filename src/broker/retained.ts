@@ -1,34 +1,51 @@
 /**
  * The last retained message of each topic (MQTT 5.0 §3.3.1.3), in memory by level, so that a wildcard filter visits
  * only the branches it names. Every change is written through to the store.
+ *
+ * A filter may match a million topics, so whoever asks gets a walk that can be left and taken up again while the table
+ * changes (retained-feed.ts). What was set after the walk began has a higher change number.
  */
 import type { RetainedStore } from '../ports/store.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 
-type Level = { message: Publish | undefined; children: Map<string, Level> | undefined }
+/** `change` is the number of the change that set the message. */
+type Level = { message: Publish | undefined; change: number; children: Map<string, Level> | undefined }
+
+/** A topic of a walk that has a retained message. */
+export type RetainedEntry = { readonly message: Publish; readonly change: number }
+
+export interface RetainedLimits {
+  readonly countMax: number
+  /** Of all payloads together. */
+  readonly bytesMax: number
+  /** Of one payload. */
+  readonly payloadBytesMax: number
+}
 
 export class RetainedTable {
   readonly #store: RetainedStore
-  readonly #countMax: number
-  readonly #bytesMax: number
-  readonly #root: Level = { message: undefined, children: undefined }
+  readonly #limits: RetainedLimits
+  readonly #root: Level = newLevel()
   #count = 0
   #byteCount = 0
+  #lastChange = 0
 
-  /** @param bytesMax of all payloads together */
-  constructor(store: RetainedStore, countMax: number, bytesMax: number) {
+  constructor(store: RetainedStore, limits: RetainedLimits) {
     this.#store = store
-    this.#countMax = countMax
-    this.#bytesMax = bytesMax
+    this.#limits = limits
   }
 
   get count(): number {
     return this.#count
   }
 
+  get lastChange(): number {
+    return this.#lastChange
+  }
+
   /**
    * Keeps `message` for its topic; an empty payload clears the topic instead [MQTT-3.3.1-6] [MQTT-3.3.1-7].
-   * @returns false when the table is full; what was retained for the topic stays then
+   * @returns false when the table is full or the message too large; what was retained for the topic stays then
    */
   set(message: Publish): boolean {
     if (message.payloadByteCount === 0) {
@@ -37,7 +54,9 @@ export class RetainedTable {
     }
     const former = this.#find(message.topic)?.message
     const bytesAfter = this.#byteCount + message.payloadByteCount - (former?.payloadByteCount ?? 0)
-    if (bytesAfter > this.#bytesMax || (former === undefined && this.#count >= this.#countMax)) return false
+    const { countMax, bytesMax, payloadBytesMax } = this.#limits
+    if (bytesAfter > bytesMax || message.payloadByteCount > payloadBytesMax) return false
+    if (former === undefined && this.#count >= countMax) return false
     this.#put(message)
     this.#store.set(message)
     return true
@@ -62,7 +81,12 @@ export class RetainedTable {
 
   /** Calls `found` with each retained message that `topicFilter` matches. */
   match(topicFilter: string, found: (message: Publish) => void): void {
-    visit(this.#root, topicFilter.split('/'), 0, found)
+    for (const entry of this.walk(topicFilter)) if (entry !== undefined) found(entry.message)
+  }
+
+  /** The matches of `topicFilter`, with undefined for each step that came upon none. */
+  walk(topicFilter: string): Generator<RetainedEntry | undefined> {
+    return visit(this.#root, topicFilter.split('/'), 0)
   }
 
   #put(message: Publish): void {
@@ -71,7 +95,7 @@ export class RetainedTable {
       level.children ??= new Map()
       let next = level.children.get(name)
       if (next === undefined) {
-        next = { message: undefined, children: undefined }
+        next = newLevel()
         level.children.set(name, next)
       }
       level = next
@@ -80,6 +104,7 @@ export class RetainedTable {
     else this.#byteCount -= level.message.payloadByteCount
     this.#byteCount += message.payloadByteCount
     level.message = message.own()
+    level.change = ++this.#lastChange
   }
 
   #find(topic: string): Level | undefined {
@@ -111,25 +136,34 @@ export class RetainedTable {
   }
 }
 
-function visit(level: Level, filter: readonly string[], at: number, found: (message: Publish) => void): void {
+function newLevel(): Level {
+  return { message: undefined, change: 0, children: undefined }
+}
+
+function* visit(level: Level, filter: readonly string[], at: number): Generator<RetainedEntry | undefined> {
   const name = filter[at]
   if (name === undefined) {
-    if (level.message !== undefined) found(level.message)
+    yield entryOf(level)
   } else if (name === '#') {
-    visitAll(level, at === 0, found)
+    yield* visitAll(level, at === 0)
   } else if (name === '+') {
     for (const [childName, child] of level.children ?? []) {
-      if (at > 0 || !childName.startsWith('$')) visit(child, filter, at + 1, found) // [MQTT-4.7.2-1]
+      if (at > 0 || !childName.startsWith('$')) yield* visit(child, filter, at + 1) // [MQTT-4.7.2-1]
     }
   } else {
     const child = level.children?.get(name)
-    if (child !== undefined) visit(child, filter, at + 1, found)
+    if (child !== undefined) yield* visit(child, filter, at + 1)
+    else yield undefined
   }
 }
 
-function visitAll(level: Level, isRoot: boolean, found: (message: Publish) => void): void {
-  if (level.message !== undefined) found(level.message)
+function* visitAll(level: Level, isRoot: boolean): Generator<RetainedEntry | undefined> {
+  yield entryOf(level)
   for (const [name, child] of level.children ?? []) {
-    if (!isRoot || !name.startsWith('$')) visitAll(child, false, found)
+    if (!isRoot || !name.startsWith('$')) yield* visitAll(child, false)
   }
+}
+
+function entryOf(level: Level): RetainedEntry | undefined {
+  return level.message === undefined ? undefined : (level as RetainedEntry)
 }

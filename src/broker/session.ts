@@ -22,6 +22,7 @@ import type { QueueLimits } from '../ports/local.ts'
 import type { OutboundRecord, Seq, SessionRecord, Ticket } from '../ports/store.ts'
 import type { Qos, Version } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
+import type { SessionFeeds } from './retained-feed.ts'
 import type { Recipient } from './router.ts'
 import { SendWindow } from './send-window.ts'
 import { noQueueLimits, SessionQueue } from './session-queue.ts'
@@ -107,6 +108,8 @@ export class Session {
   /** The only lane it gets messages of; undefined = all. */
   lane: Lane | undefined
   will: PendingWill | undefined
+  /** What new subscriptions still have to get of the retained messages; undefined = nothing. */
+  retainedFeeds: SessionFeeds | undefined
   /** undefined while no shared subscription was made. */
   memberships: Memberships | undefined
 

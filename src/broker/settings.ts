@@ -33,6 +33,8 @@ export interface BrokerSettings {
   readonly sharedSubscriptionStrategy: ShareStrategy
   /** Retained messages; beyond it a new topic is delivered and not kept. */
   readonly retainedCountMax: number
+  /** Of one retained payload. */
+  readonly retainedPayloadBytesMax: number
   /** Of all retained payloads together. */
   readonly retainedBytesMax: number
   /** The first whose filter matches decides. */

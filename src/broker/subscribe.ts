@@ -8,10 +8,8 @@ import { isValidTopicFilter } from '../protocol/topic.ts'
 import { variableByteCount } from '../protocol/variable-byte-integer.ts'
 import type { Core } from './core.ts'
 import type { Mount } from './mount.ts'
-import { Recipient } from './router.ts'
 import type { Session } from './session.ts'
 import { parseShare, shareName } from './share-name.ts'
-import type { Subscription } from './subscription.ts'
 
 const granted = [ReasonCode.success, ReasonCode.grantedQos1, ReasonCode.grantedQos2] as const
 
@@ -80,19 +78,9 @@ function subscribeOne(
   // Which member should get them? So nobody does (MQTT 5.0 §4.8.2).
   if (isShared) return granted[request.qos] as ReasonCode
   if (request.retainHandling === 0 || (request.retainHandling === 1 && former === undefined)) {
-    sendRetained(core, subscription)
+    core.retainedFeeds.begin(subscription) // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
   }
   return granted[request.qos] as ReasonCode
-}
-
-/** [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11] */
-function sendRetained(core: Core, subscription: Subscription): void {
-  const recipient = new Recipient(subscription)
-  const nowMs = core.clock.nowMs()
-  core.retained.match(subscription.topicFilter, (message) => {
-    if (message.expiresAtMs > nowMs) core.delivery.retained(recipient, message)
-    else core.retained.expire(message)
-  })
 }
 
 /** `name` is what the subscription is kept under, `topicFilter` what messages are matched with. */

@@ -42,6 +42,7 @@ export function brokerSettings(settings: Settings, lossTopic: string): BrokerSet
     },
     laneRules: topic.map((rule) => ({ topicFilter: rule.filter, lane: Lane[rule.lane] })),
     laneLimits: laneNames.map((laneName) => laneLimits(lane[laneName])),
+    retainedPayloadBytesMax: mqtt.retainedPayloadBytesMax,
     backlogCountMax: store.backlogCountMax,
     backlogBytesMax: store.backlogBytesMax,
     lossTopic,

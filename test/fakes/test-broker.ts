@@ -60,6 +60,7 @@ export const testSettings: BrokerSettings = {
   queueLimits: noQueueLimits,
   laneRules: [],
   laneLimits: lanes.map(() => roomyLane),
+  retainedPayloadBytesMax: 10_000,
   backlogCountMax: 100_000,
   backlogBytesMax: 100_000_000,
   lossTopic: '$edge/loss',

@@ -96,6 +96,11 @@ export function mqttSection(profile: Profile) {
       { edge: 10_000, cloud: 1_000_000 }[profile],
       'Retained messages in all. Beyond it a new topic is not retained, which is counted.',
     ),
+    retained_payload_bytes_max: option(
+      wholeNumber(0, 268_435_455, 'bytes'),
+      mebibyte,
+      'Payload bytes of one retained message. A larger one is delivered and not retained, which is counted.',
+    ),
     retained_bytes_max: option(
       wholeNumber(0, 1_099_511_627_776, 'bytes'),
       { edge: 16, cloud: 256 }[profile] * mebibyte,

@@ -1,0 +1,140 @@
+/**
+ * The retained messages that a new subscription asks for, handed out in slices: a subscriber of `#` must neither stall
+ * the others nor be sent more than it takes. Nothing is collected: a feed is a walk through the table and goes on when
+ * the turn is over and the client has room.
+ *
+ * What changed after the subscription was made comes to the client as a live message and is passed over here, so that
+ * no old value follows a new one. A feed outlives its connection as the session does; it ends with its subscription,
+ * and with the process.
+ */
+import type { Clock } from '../ports/clock.ts'
+import type { Delivery } from './deliver.ts'
+import type { RetainedEntry, RetainedTable } from './retained.ts'
+import { Recipient } from './router.ts'
+import type { Session } from './session.ts'
+import type { Subscription } from './subscription.ts'
+
+/** Steps that all feeds together take in one turn of the event loop: a millisecond or so on a small gateway. */
+const stepsPerTurn = 512
+
+/** Most subscriptions match few topics, and get them before the acknowledgement of SUBSCRIBE as ever. */
+const stepsAtOnce = 128
+
+interface Feed {
+  readonly subscription: Subscription
+  readonly recipient: Recipient
+  readonly walk: Generator<RetainedEntry | undefined>
+  /** Changes after this one come as live messages. */
+  readonly lastChange: number
+}
+
+/** The feeds of one session, one after the other. */
+export class SessionFeeds {
+  readonly #feeds: RetainedFeeds
+  readonly #waiting: Feed[] = []
+
+  constructor(feeds: RetainedFeeds) {
+    this.#feeds = feeds
+  }
+
+  get first(): Feed | undefined {
+    return this.#waiting[0]
+  }
+
+  add(feed: Feed): void {
+    this.#waiting.push(feed)
+  }
+
+  shift(): void {
+    this.#waiting.shift()
+  }
+
+  onRoom(session: Session): void {
+    this.#feeds.schedule(session)
+  }
+}
+
+export class RetainedFeeds {
+  readonly #clock: Clock
+  readonly #table: RetainedTable
+  readonly #delivery: Delivery
+  /** Sessions whose feeds may go on, in the order of their turns. */
+  readonly #ready = new Set<Session>()
+  /** Sessions whose client takes no more at the moment. */
+  readonly #blocked = new Set<Session>()
+  #isScheduled = false
+
+  constructor(clock: Clock, table: RetainedTable, delivery: Delivery) {
+    this.#clock = clock
+    this.#table = table
+    this.#delivery = delivery
+  }
+
+  /** Sends what is retained for `subscription`, its first messages now. */
+  begin(subscription: Subscription): void {
+    const { session, topicFilter } = subscription
+    const feed: Feed = {
+      subscription,
+      recipient: new Recipient(subscription),
+      walk: this.#table.walk(topicFilter),
+      lastChange: this.#table.lastChange,
+    }
+    const isFirst = session.retainedFeeds === undefined
+    if (isFirst && this.#advance(feed, stepsAtOnce) !== undefined) return
+    session.retainedFeeds ??= new SessionFeeds(this)
+    session.retainedFeeds.add(feed)
+    this.schedule(session)
+  }
+
+  /** Looks after clients that are full: one that took everything at once does not say that it drained. */
+  tick(): void {
+    for (const session of this.#blocked) this.schedule(session)
+  }
+
+  schedule(session: Session): void {
+    this.#blocked.delete(session)
+    this.#ready.add(session)
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    this.#clock.afterTurn(this.#onTurn)
+  }
+
+  readonly #onTurn = (): void => {
+    this.#isScheduled = false
+    const sessions = [...this.#ready]
+    this.#ready.clear()
+    const steps = Math.max(1, Math.floor(stepsPerTurn / sessions.length))
+    for (const session of sessions) this.#serve(session, steps)
+  }
+
+  #serve(session: Session, stepCount: number): void {
+    const feeds = session.retainedFeeds
+    let left: number | undefined = stepCount
+    while (feeds?.first !== undefined) {
+      const { first } = feeds
+      const isOver = session.subscriptions.get(first.subscription.topicFilter) !== first.subscription
+      if (!isOver) left = this.#advance(first, left)
+      if (left === undefined) {
+        if (this.#delivery.hasRoomForRetained(first.recipient)) this.schedule(session)
+        else if (session.attachment !== undefined) this.#blocked.add(session)
+        return
+      }
+      feeds.shift()
+    }
+    session.retainedFeeds = undefined
+  }
+
+  /** @returns the steps that are left when the walk is over; undefined when it has to go on later */
+  #advance({ recipient, walk, lastChange }: Feed, stepCount: number): number | undefined {
+    const nowMs = this.#clock.nowMs()
+    for (let left = stepCount; left > 0; left--) {
+      if (!this.#delivery.hasRoomForRetained(recipient)) return undefined
+      const { done, value: entry } = walk.next()
+      if (done) return left
+      if (entry === undefined || entry.change > lastChange) continue
+      if (entry.message.expiresAtMs > nowMs) this.#delivery.retained(recipient, entry.message)
+      else this.#table.expire(entry.message)
+    }
+    return undefined
+  }
+}

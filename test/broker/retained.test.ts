@@ -1,0 +1,153 @@
+/** Retained messages by the thousand: new subscribers get them in slices, and nobody else waits for that. */
+import t from 'tap'
+import { encodePacket } from '../../src/protocol/encode.ts'
+import { OutputBuffer } from '../../src/protocol/output.ts'
+import { PacketType, type Qos, type SubscriptionRequest } from '../../src/protocol/packet.ts'
+import { encodePublish, Publish } from '../../src/protocol/packets/publish.ts'
+import { TestBroker, type TestClient } from '../fakes/test-broker.ts'
+
+const settings = { retainedCountMax: 5000, retainedBytesMax: 1_000_000 }
+
+async function brokerWith(count: number, more: object = {}): Promise<{ broker: TestBroker; publisher: TestClient }> {
+  const broker = await TestBroker.start({ settings: { ...settings, ...more } })
+  const publisher = broker.connect({ clientId: 'p' })
+  for (let i = 0; i < count; i++) publisher.publish(topicOf(i), 'old', { retain: true })
+  return { broker, publisher }
+}
+
+function topicOf(i: number): string {
+  return `t/${i % 7}/${i}`
+}
+
+function messageBytes(topic: string, payload: string, retain = false): Buffer {
+  const output = new OutputBuffer()
+  encodePublish(output, Publish.create({ topic, payload }), 4, 0, retain, false, 0, undefined, 1_000_000)
+  return Buffer.concat(output.take())
+}
+
+/** Without the end of the turn that TestClient adds. */
+function subscribeOnly(client: TestClient, topicFilter: string, qos: Qos = 0): void {
+  const output = new OutputBuffer()
+  const request: SubscriptionRequest = { topicFilter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }
+  encodePacket(output, { type: PacketType.subscribe, packetId: 1, subscriptions: [request], properties: undefined }, 4)
+  client.link.deliver(Buffer.concat(output.take()))
+}
+
+function publishesOf(client: TestClient): Publish[] {
+  return client.takeAll().filter((packet) => packet instanceof Publish)
+}
+
+t.test('a subscriber of # gets each retained message once, and live ones in between', async (t) => {
+  const { broker, publisher } = await brokerWith(3000)
+  const subscriber = broker.connect({ clientId: 's' })
+  subscribeOnly(subscriber, '#')
+  broker.clock.afterTurn(() => publisher.link.deliver(messageBytes('live', 'now')))
+  broker.settle()
+  const got = publishesOf(subscriber)
+  const topics = new Set(got.map((publish) => publish.topic))
+  t.equal(got.length, 3001)
+  t.equal(topics.size, 3001)
+  const liveAt = got.findIndex((publish) => publish.topic === 'live')
+  t.ok(liveAt > 0 && liveAt < 1500, `the live message was number ${liveAt}`)
+  t.notOk(got[liveAt]?.retain)
+  t.ok(got[liveAt + 1]?.retain)
+})
+
+t.test('a topic that changes meanwhile comes once, with its new value', async (t) => {
+  const { broker, publisher } = await brokerWith(3000)
+  const subscriber = broker.connect({ clientId: 's' })
+  subscribeOnly(subscriber, 't/#')
+  broker.clock.afterTurn(() => {
+    for (let i = 0; i < 3000; i += 10) publisher.link.deliver(messageBytes(topicOf(i), 'new', true))
+    publisher.link.deliver(messageBytes(topicOf(2999), '', true))
+  })
+  broker.settle()
+  const values = new Map<string, string[]>()
+  for (const { topic, payload } of publishesOf(subscriber)) {
+    values.set(topic, [...(values.get(topic) ?? []), payload.toString()])
+  }
+  let passedOverCount = 0
+  for (let i = 0; i < 2999; i++) {
+    const [first, second] = values.get(topicOf(i)) ?? []
+    if (i % 10 > 0) t.equal(first, 'old')
+    else if (first === 'new') {
+      t.equal(second, undefined, 'the old value does not follow the new one')
+      passedOverCount++
+    } else t.equal(second, 'new')
+  }
+  t.ok(passedOverCount > 100, `${passedOverCount} changed before their turn`)
+})
+
+t.test('with QoS 1 half of the window is left for live messages, and nothing is dropped', async (t) => {
+  const { broker, publisher } = await brokerWith(300)
+  for (let i = 0; i < 300; i++) publisher.publish(topicOf(i), 'old', { retain: true, qos: 1, packetId: 5 })
+  const subscriber = broker.connect({ clientId: 's' })
+  subscriber.subscribe('#', { qos: 1 })
+  let inFlight = publishesOf(subscriber)
+  t.equal(inFlight.length, 4, 'half of inflightMax')
+  publisher.publish('live', 'now', { qos: 1, packetId: 6 })
+  const live = subscriber.takePublish()
+  t.equal(live.topic, 'live')
+  subscriber.puback(live.packetId)
+  const topics = new Set<string>()
+  while (inFlight.length > 0) {
+    t.ok(inFlight.length <= 4)
+    const [next, ...rest] = inFlight
+    topics.add(next?.topic as string)
+    subscriber.puback(next?.packetId as number)
+    inFlight = [...rest, ...publishesOf(subscriber)]
+  }
+  t.equal(topics.size, 300)
+  t.equal(broker.broker.counters.droppedMessages, 0)
+})
+
+t.test('a client that does not read gets the rest when it does, and costs no memory meanwhile', async (t) => {
+  const { broker } = await brokerWith(3000, { outputBytesMax: 2000 })
+  const subscriber = broker.connect({ clientId: 's' })
+  subscriber.link.isStuck = true
+  subscriber.subscribe('#')
+  broker.passMs(5000)
+  t.ok(subscriber.link.bufferedByteCount < 8000, `${subscriber.link.bufferedByteCount} bytes wait`)
+  subscriber.link.unstick()
+  broker.passMs(20_000)
+  t.equal(publishesOf(subscriber).length, 3000)
+  t.equal(broker.broker.counters.droppedMessages, 0)
+})
+
+t.test('a session that is kept goes on where it was, one that unsubscribes gets no more', async (t) => {
+  const { broker, publisher } = await brokerWith(0)
+  for (let i = 0; i < 100; i++) publisher.publish(topicOf(i), 'old', { retain: true, qos: 1, packetId: 5 })
+  const away = broker.connect({ clientId: 's', cleanStart: false })
+  away.subscribe('#', { qos: 1 })
+  const seen = new Set(publishesOf(away).map(({ topic }) => topic))
+  away.drop()
+  const back = broker.connect({ clientId: 's', cleanStart: false })
+  for (let inFlight = publishesOf(back); inFlight.length > 0; inFlight = publishesOf(back)) {
+    for (const { topic, packetId } of inFlight) {
+      seen.add(topic)
+      back.puback(packetId)
+    }
+  }
+  t.equal(seen.size, 100)
+  const other = broker.connect({ clientId: 'o' })
+  other.subscribe('#', { qos: 1 })
+  const [first] = publishesOf(other)
+  other.send({ type: PacketType.unsubscribe, packetId: 2, topicFilters: ['#'], properties: undefined })
+  other.takeAll()
+  other.puback(first?.packetId as number)
+  broker.passMs(1000)
+  t.same(publishesOf(other), [])
+})
+
+t.test('a payload that is too large is delivered and not retained', async (t) => {
+  const { broker, publisher } = await brokerWith(0, { retainedPayloadBytesMax: 10 })
+  const subscriber = broker.connect({ clientId: 's' })
+  subscriber.subscribe('#')
+  publisher.publish('a', 'x'.repeat(10), { retain: true })
+  publisher.publish('a', 'x'.repeat(11), { retain: true })
+  t.equal(subscriber.takePayloads().length, 2)
+  t.equal(broker.broker.counters.retainedRefused, 1)
+  const late = broker.connect({ clientId: 'l' })
+  late.subscribe('#')
+  t.strictSame(late.takePayloads(), ['x'.repeat(10)])
+})
