@@ -5,8 +5,9 @@
  * Several matching subscriptions of one session make one recipient: the message goes out once, at the highest QoS of
  * them, with all of their subscription identifiers [MQTT-3.3.4-2] [MQTT-3.3.4-3].
  *
- * A change to a literal filter drops one cached topic; a change to a wildcard filter makes the cached topics look
- * again, each when it is next used. Topics and filters of too many levels are refused before they come here, so the
+ * A change to a literal filter drops one cached topic. A change to a wildcard filter makes cached topics doubtful, and
+ * each looks when it is next used whether the filter can concern it: clients that come and go by the thousand do not
+ * make the others' messages slower. Topics and filters of too many levels are refused before they come here, so the
  * walk's depth is bounded.
  */
 
@@ -16,7 +17,8 @@ import type { Session } from './session.ts'
 import { isShared } from './share-name.ts'
 import type { Subscription } from './subscription.ts'
 
-const cachedTopicsMax = 16_384
+/** Of each of the two halves of the cache. */
+const cachedTopicsMax = 8192
 
 const sysPrefix = '$SYS/'
 
@@ -50,12 +52,13 @@ export class Recipient {
   }
 }
 
+/** Tables and lists are made when they are needed: with a million filters most levels have one child or one list. */
 type Level = {
-  readonly children: Map<string, Level>
+  children: Map<string, Level> | undefined
   /** Subscriptions whose filter ends here. */
-  readonly here: Subscription[]
+  here: Subscription[] | undefined
   /** Subscriptions whose filter goes on with `#`. */
-  readonly below: Subscription[]
+  below: Subscription[] | undefined
 }
 
 /** Who looks after shared subscriptions (share.ts); each group comes back here as a session with a plain filter. */
@@ -64,14 +67,26 @@ export interface SharedSubscriptions {
   remove(subscription: Subscription): void
 }
 
-type CachedRoute = { readonly recipients: readonly Recipient[]; readonly generation: number }
+type CachedRoute = {
+  readonly recipients: readonly Recipient[]
+  /** The last change of wildcard filters that was looked at. */
+  generation: number
+}
+
+/** Changes of wildcard filters that are remembered; a topic that was not used for longer looks anew. */
+const changesKept = 64
 
 export class Router {
   readonly #literals = new Map<string, Subscription[]>()
   readonly #wildcards: Level = newLevel()
-  readonly #cache = new Map<string, CachedRoute>()
+  /** Full, it becomes the former one, and what is asked for again comes back: no entry has to be looked for to be evicted. */
+  #cache = new Map<string, CachedRoute>()
+  #formerCache = new Map<string, CachedRoute>()
   readonly #shared: SharedSubscriptions
+  /** Counts the changes of wildcard filters. */
   #generation = 0
+  /** What the last filters that changed have before their first wildcard; number n stands at n modulo the length. */
+  readonly #changedPrefixes = new Array<string>(changesKept).fill('')
   #subscriptionCount = 0
   #sysFilterCount = 0
 
@@ -96,16 +111,13 @@ export class Router {
       return
     }
     if (hasWildcard(filter)) {
-      insert(this.#wildcardSet(filter), subscription)
-      this.#generation++
+      this.#addWildcard(filter, subscription)
+      this.#noteChange(filter)
     } else {
-      let set = this.#literals.get(filter)
-      if (set === undefined) {
-        set = []
-        this.#literals.set(filter, set)
-      }
-      insert(set, subscription)
-      this.#cache.delete(filter)
+      const set = this.#literals.get(filter)
+      if (set === undefined) this.#literals.set(filter, insert(set, subscription))
+      else insert(set, subscription)
+      this.#forget(filter)
     }
     this.#subscriptionCount++
     if (filter.startsWith(sysPrefix)) this.#sysFilterCount++
@@ -119,13 +131,13 @@ export class Router {
     }
     if (hasWildcard(filter)) {
       this.#removeWildcard(this.#wildcards, filter.split('/'), 0, subscription)
-      this.#generation++
+      this.#noteChange(filter)
     } else {
       const set = this.#literals.get(filter)
       if (set === undefined) return
       take(set, subscription)
       if (set.length === 0) this.#literals.delete(filter)
-      this.#cache.delete(filter)
+      this.#forget(filter)
     }
     this.#subscriptionCount--
     if (filter.startsWith(sysPrefix)) this.#sysFilterCount--
@@ -133,19 +145,51 @@ export class Router {
 
   /** Everybody who gets a message of `topic`; the array is shared and must not be changed. */
   match(topic: string): readonly Recipient[] {
-    const cached = this.#cache.get(topic)
-    if (cached !== undefined && cached.generation === this.#generation) return cached.recipients
+    const cached = this.#cache.get(topic) ?? this.#takeFormer(topic)
+    if (cached !== undefined && (cached.generation === this.#generation || this.#isStillRight(cached, topic))) {
+      return cached.recipients
+    }
     const recipients = this.#look(topic)
     // Clients that come and go are told below $SYS, each on a topic of its own: they would drive out everybody else's.
-    if (topic.startsWith(sysPrefix)) return recipients
-    if (cached === undefined && this.#cache.size >= cachedTopicsMax) {
-      for (const oldest of this.#cache.keys()) {
-        this.#cache.delete(oldest)
-        break
-      }
-    }
-    this.#cache.set(topic, { recipients, generation: this.#generation })
+    if (!topic.startsWith(sysPrefix)) this.#keep(topic, { recipients, generation: this.#generation })
     return recipients
+  }
+
+  #takeFormer(topic: string): CachedRoute | undefined {
+    const route = this.#formerCache.get(topic)
+    if (route !== undefined) this.#keep(topic, route)
+    return route
+  }
+
+  #keep(topic: string, route: CachedRoute): void {
+    if (this.#cache.size >= cachedTopicsMax && !this.#cache.has(topic)) {
+      this.#formerCache = this.#cache
+      this.#cache = new Map()
+    }
+    this.#cache.set(topic, route)
+  }
+
+  #forget(topic: string): void {
+    this.#cache.delete(topic)
+    this.#formerCache.delete(topic)
+  }
+
+  /** None of the filters that changed since can match the topic. It may say no where that is not known. */
+  #isStillRight(cached: CachedRoute, topic: string): boolean {
+    const first = cached.generation + 1
+    if (this.#generation - first >= changesKept) return false
+    for (let change = first; change <= this.#generation; change++) {
+      if (topic.startsWith(this.#changedPrefixes[change % changesKept] as string)) return false
+    }
+    cached.generation = this.#generation
+    return true
+  }
+
+  #noteChange(filter: string): void {
+    this.#generation++
+    const wildcardAt = filter.search(/[+#]/)
+    // Without its slash: a/# matches a as well.
+    this.#changedPrefixes[this.#generation % changesKept] = filter.slice(0, Math.max(0, wildcardAt - 1))
   }
 
   #look(topic: string): readonly Recipient[] {
@@ -163,16 +207,21 @@ export class Router {
       collect(level.here, found)
       return
     }
+    if (level.children === undefined) return
     const literal = level.children.get(levels[at] as string)
     if (literal !== undefined) this.#walk(literal, levels, at + 1, false, found)
     const plus = isHidden ? undefined : level.children.get('+')
     if (plus !== undefined) this.#walk(plus, levels, at + 1, false, found)
   }
 
-  #wildcardSet(filter: string): Subscription[] {
+  #addWildcard(filter: string, subscription: Subscription): void {
     let level = this.#wildcards
     for (const name of filter.split('/')) {
-      if (name === '#') return level.below
+      if (name === '#') {
+        level.below = insert(level.below, subscription)
+        return
+      }
+      level.children ??= new Map()
       let next = level.children.get(name)
       if (next === undefined) {
         next = newLevel()
@@ -180,19 +229,20 @@ export class Router {
       }
       level = next
     }
-    return level.here
+    level.here = insert(level.here, subscription)
   }
 
   /** Takes the subscription out and prunes levels that became empty. Answers whether `level` is empty now. */
   #removeWildcard(level: Level, levels: readonly string[], at: number, subscription: Subscription): boolean {
     const name = levels[at]
-    if (name === undefined) take(level.here, subscription)
-    else if (name === '#') take(level.below, subscription)
+    if (name === undefined) level.here = without(level.here, subscription)
+    else if (name === '#') level.below = without(level.below, subscription)
     else {
-      const next = level.children.get(name)
-      if (next !== undefined && this.#removeWildcard(next, levels, at + 1, subscription)) level.children.delete(name)
+      const next = level.children?.get(name)
+      if (next !== undefined && this.#removeWildcard(next, levels, at + 1, subscription)) level.children?.delete(name)
+      if (level.children?.size === 0) level.children = undefined
     }
-    return level.children.size === 0 && level.here.length === 0 && level.below.length === 0
+    return level.children === undefined && level.here === undefined && level.below === undefined
   }
 }
 
@@ -201,12 +251,21 @@ export function hasWildcard(filter: string): boolean {
 }
 
 function newLevel(): Level {
-  return { children: new Map(), here: [], below: [] }
+  return { children: undefined, here: undefined, below: undefined }
 }
 
-function insert(set: Subscription[], subscription: Subscription): void {
-  subscription.index = set.length
+function insert(set: Subscription[] | undefined, subscription: Subscription): Subscription[] {
+  subscription.index = set?.length ?? 0
+  // An array that begins with its first item has room for that one; one that grows has room for many.
+  if (set === undefined) return [subscription]
   set.push(subscription)
+  return set
+}
+
+function without(set: Subscription[] | undefined, subscription: Subscription): Subscription[] | undefined {
+  if (set === undefined) return undefined
+  take(set, subscription)
+  return set.length === 0 ? undefined : set
 }
 
 /** Removes in O(1) by putting the last one in the gap. */

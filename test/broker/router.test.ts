@@ -119,3 +119,27 @@ t.test('the cache of routes is bounded', async (t) => {
   for (let i = 0; i < 40_000; i++) router.match(`topic/${i}`)
   t.equal(router.match('topic/0').length, 1, 'a topic that fell out is looked up again')
 })
+
+t.test('a change to a wildcard filter leaves the cached routes of topics that it cannot match alone', async (t) => {
+  const router = new Router(noneShared)
+  router.add(subscription(session('c'), 'kept/+'))
+  const before = router.match('kept/a')
+  for (let i = 0; i < 60; i++) router.add(subscription(session(`d${i}`), `other/${i}/#`))
+  t.equal(router.match('kept/a'), before, 'the very same route')
+  for (let i = 0; i < 200; i++) router.add(subscription(session(`e${i}`), `more/${i}/+`))
+  t.equal(router.match('kept/a').length, 1, 'looked up anew after too many changes')
+  router.add(subscription(session('f'), 'kept/#'))
+  t.equal(router.match('kept/a').length, 2)
+  t.equal(router.match('kept').length, 1)
+  router.add(subscription(session('g'), 'kept/a/#'))
+  t.equal(router.match('kept/a').length, 3, 'a/# matches a as well')
+  router.add(subscription(session('h'), '+/a'))
+  t.equal(router.match('kept/a').length, 4)
+})
+
+t.test('a literal filter is not missed by a route that was cached long ago', async (t) => {
+  const router = new Router(noneShared)
+  for (let i = 0; i < 12_000; i++) router.match(`topic/${i}`)
+  router.add(subscription(session('c'), 'topic/5'))
+  t.equal(router.match('topic/5').length, 1)
+})
