@@ -69,7 +69,7 @@ export class RetainedTable {
 
   /** The store was replaced by another one: it gets everything that is kept in it. */
   saveAll(): void {
-    visitAll(this.#root, true, (message) => this.#store.set(message))
+    for (const entry of visitAll(this.#root, false)) if (entry !== undefined) this.#store.set(entry.message)
   }
 
   /** Takes an expired message away. */

@@ -51,7 +51,12 @@ export class MemoryGateway {
   static async start(clock: Clock): Promise<MemoryGateway> {
     const random = new SeededRandom(1)
     const store = new MemoryStore({ clock, random })
-    const policy = { authenticator: listenerPolicy, authorizer: listenerPolicy, gate: undefined }
+    const policy = {
+      authenticator: listenerPolicy,
+      authorizer: listenerPolicy,
+      authenticationMethods: [],
+      gate: undefined,
+    }
     const broker = new Broker({ settings, clock, random, log: silentLog, store, ...policy })
     await broker.load(() => {})
     return new MemoryGateway(clock, broker)
