@@ -50,6 +50,7 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
       random: systemRandom,
       log: log.child({ part: 'serial' }),
       clockQuality,
+      voice: broker.voice,
     }
     const serials = settings.serials.map((line) => new SerialListener(line, serialTraits(line), serialParts))
     const listeners = await Listeners.open(settings, broker, log)
@@ -62,6 +63,7 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
 }
 
 /** Whoever holds the wire is trusted as far as the mountpoint reaches. */
-function serialTraits({ name, mountpoint }: SerialLineSettings): ListenerTraits {
-  return { name: `serial ${name}`, mountpoint, requireIdentity: false, allowAnonymous: true, acceptsGateways: false }
+function serialTraits({ name, mountpoint, access }: SerialLineSettings): ListenerTraits {
+  const anybody = { requireIdentity: false, allowAnonymous: true, acceptsGateways: false }
+  return { name: `serial ${name}`, mountpoint, access, ...anybody }
 }

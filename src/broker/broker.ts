@@ -10,7 +10,14 @@ import { TimerWheel } from '../lib/timer-wheel.ts'
 import type { AuthenticationMethod, Authenticator, Authorizer } from '../ports/auth.ts'
 import type { Clock } from '../ports/clock.ts'
 import { logScope } from '../ports/ledger.ts'
-import type { LocalBroker, LocalConsumer, LocalSession, LocalSessionOptions, PublishGate } from '../ports/local.ts'
+import type {
+  HouseVoice,
+  LocalBroker,
+  LocalConsumer,
+  LocalSession,
+  LocalSessionOptions,
+  PublishGate,
+} from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
 import type { Damage, Mark, Store, StoreOwner, Ticket } from '../ports/store.ts'
@@ -152,6 +159,11 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
 
   get counters(): Counters {
     return this.#core.counters
+  }
+
+  /** For parts of the house that tell of themselves. */
+  get voice(): HouseVoice {
+    return this.#topics
   }
 
   /** What was dropped on purpose. */

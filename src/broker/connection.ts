@@ -319,7 +319,12 @@ export class Connection implements LinkOwner, Attachment {
     }
     const extended = this.#extended
     const username = extended === undefined ? connect.username : proof.username
-    const principal = { clientId: agreement.clientId, username, identity: this.#link.identity }
+    const principal = {
+      clientId: agreement.clientId,
+      username,
+      identity: this.#link.identity,
+      access: this.#traits.access,
+    }
     this.#adopt(agreement, mountpoint)
     if (connect.will !== undefined && !mayPublishWill(core.authorizer, principal, connect.will, this.#mount)) {
       this.#refuse(ReasonCode.notAuthorized, 'will topic that the client may not publish to')

@@ -3,12 +3,13 @@
  * The values are in memory only: to write down every minute what is out of date after a restart would wear a flash
  * card for nothing.
  */
+import type { HouseVoice } from '../ports/local.ts'
 import { Publish } from '../protocol/packets/publish.ts'
 import type { PublishPath } from './publish.ts'
 import type { RetainedTable } from './retained.ts'
 import type { Router } from './router.ts'
 
-export class HouseTopics {
+export class HouseTopics implements HouseVoice {
   readonly #router: Router
   readonly #retained: RetainedTable
   readonly #publishPath: PublishPath
@@ -31,6 +32,11 @@ export class HouseTopics {
     this.#valueTopics.add(topic)
     this.#retained.restore(message)
     this.#publishPath.announce(message)
+  }
+
+  say(topic: string, payload: () => Uint8Array): void {
+    if (this.#router.match(topic).length === 0) return
+    this.#publishPath.announce(Publish.create({ topic, payload: payload() }))
   }
 
   /** Something that happened. @param facts called only when somebody listens: thousands may come at once */

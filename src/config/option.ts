@@ -109,6 +109,11 @@ export function listOf<T extends z.ZodType>(type: T, expected: string, descripti
   return option(z.array(type).register(notes, { expected: `a list of ${expected}` }), [] as never, description)
 }
 
+/** A list of plain values. */
+export function plainList<T extends z.ZodType>(type: T, what: string) {
+  return z.array(type).register(notes, { expected: `a list of ${what}` })
+}
+
 /** What `schema`, which stands at `path`, takes: words that follow "expected". */
 export function expectation(schema: z.ZodType, path: readonly PropertyKey[]): string {
   const expected = noteOf(schema)?.expected

@@ -80,6 +80,17 @@ export interface TlsFiles {
 }
 
 export interface SerialLineSettings {
+  readonly protocol: Parsed['serial'][number]['protocol']
+  /** Empty = all are let in */
+  readonly deviceIds: readonly string[]
+  /** Of whole topics; undefined = all */
+  readonly access: {
+    readonly publish: readonly string[] | undefined
+    readonly subscribe: readonly string[] | undefined
+  }
+  readonly byteRateMax: number | undefined
+  readonly messageRateMax: number | undefined
+  readonly lines: SerialLines
   readonly name: string
   readonly path: string
   readonly baudRate: number
@@ -88,6 +99,17 @@ export interface SerialLineSettings {
   readonly resetOnOpen: boolean
   /** undefined = none */
   readonly mountpoint: string | undefined
+}
+
+/** For devices that print lines. */
+export interface SerialLines {
+  readonly topic: string
+  readonly down: readonly string[]
+  readonly downLine: string | undefined
+  readonly willTopic: string | undefined
+  readonly lineBytesMax: number
+  readonly idleFlushMs: number
+  readonly checksum: boolean
 }
 
 export interface BridgeSettings extends Omit<CamelCased<ParsedBridge>, keyof BridgeFiles | Reshaped> {
@@ -130,18 +152,40 @@ export function toSettings(parsed: Parsed, configPath: string | undefined): Sett
     },
     dataDir: resolve(parsed.data_dir),
     listeners: parsed.listener.map((listener) => toListener(listener, locate)),
-    serials: parsed.serial.map((serial) => ({
-      ...camelCased(serial),
-      name: serialName(serial),
-      baudRateMax: serial.baud_rate_max,
-      mountpoint: serial.mountpoint === '' ? undefined : serial.mountpoint,
-    })),
+    serials: parsed.serial.map(toSerial),
     bridges: parsed.bridge.map((bridge) => toBridge(bridge, name, locate)),
   }
 }
 
 export function serialName(serial: Parsed['serial'][number]): string {
-  return serial.name ?? basename(serial.path)
+  return serial.name ?? basename(serial.path).replace(/[^\w.-]/g, '-')
+}
+
+function toSerial(serial: Parsed['serial'][number]): SerialLineSettings {
+  const { mountpoint } = serial
+  const mounted = (filters: readonly string[] | undefined) => filters?.map((filter) => mountpoint + filter)
+  return {
+    name: serialName(serial),
+    path: serial.path,
+    baudRate: serial.baud_rate,
+    baudRateMax: serial.baud_rate_max,
+    resetOnOpen: serial.reset_on_open,
+    mountpoint: mountpoint === '' ? undefined : mountpoint,
+    protocol: serial.protocol,
+    deviceIds: serial.device_ids,
+    access: { publish: mounted(serial.publish), subscribe: mounted(serial.subscribe) },
+    byteRateMax: serial.byte_rate_max,
+    messageRateMax: serial.message_rate_max,
+    lines: {
+      topic: serial.topic,
+      down: serial.down,
+      downLine: serial.down_line,
+      willTopic: serial.will_topic,
+      lineBytesMax: serial.line_bytes_max,
+      idleFlushMs: serial.idle_flush_ms,
+      checksum: serial.checksum,
+    },
+  }
 }
 
 /** With TLS a client shows a certificate unless told otherwise; without it there is none. */

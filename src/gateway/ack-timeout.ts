@@ -26,6 +26,11 @@ export class AckTimeout {
     this.#ms = (this.#ms * 7) / 8 + waitMs / 2
   }
 
+  /** How long an acknowledgement takes, as the wait knows it. */
+  get roundTripMs(): number {
+    return this.#ms / 4
+  }
+
   onTimeout(frameMs: number): void {
     this.#ms = 2 * this.currentMs(frameMs)
   }

@@ -17,6 +17,7 @@ export interface LinkDecoderOwner {
 export type LinkFault = 'checksum' | 'cobs' | 'oversize'
 
 export class LinkDecoder {
+  frameCount = 0
   /** Frames whose checksum or length was wrong. */
   crcErrorCount = 0
   /** Frames that are not COBS. */
@@ -83,6 +84,7 @@ export class LinkDecoder {
       this.#owner.onGarbage('checksum', this.#partial.subarray(0, byteCount))
       return
     }
+    this.frameCount++
     this.#owner.onFrame(frame)
   }
 }

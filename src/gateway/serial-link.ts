@@ -53,6 +53,8 @@ export interface LinkExtras {
 export type DownReason = 'peer restarted' | 'peer began anew' | 'peer left' | 'no acknowledgement' | 'silence'
 
 export interface LinkCounters {
+  /** Whole frames. */
+  readonly unitCount: number
   /** Frames with a wrong checksum, frames that are not COBS, and stretches longer than any frame. */
   readonly crcErrorCount: number
   readonly cobsErrorCount: number
@@ -137,6 +139,11 @@ export class SerialLink {
     return this.#parts.rate.current
   }
 
+  /** How long an acknowledgement takes. */
+  get roundTripMs(): number {
+    return Math.round(this.#parts.ackTimeout.roundTripMs)
+  }
+
   /** Bytes sent that the peer has not acknowledged. */
   get bufferedByteCount(): number {
     return this.#parts.window.bufferedByteCount
@@ -145,6 +152,7 @@ export class SerialLink {
   get counters(): LinkCounters {
     const current = this.#state.at === 'open' ? this.#state.conversation : undefined
     return {
+      unitCount: this.#decoder.frameCount,
       crcErrorCount: this.#decoder.crcErrorCount,
       cobsErrorCount: this.#decoder.cobsErrorCount,
       oversizeCount: this.#decoder.oversizeCount,

@@ -1,19 +1,20 @@
 /**
- * One serial port of the gateway: opens it, again and again while it is absent, runs the serial link on it, and
- * presents every conversation with the device to the broker as a connection. At most one connection is open; the old
- * one is closed before the next is presented.
+ * One serial port of the gateway: opens it, again and again while it is absent, and lets its head (port-head.ts) speak
+ * the protocol. A port that opens and closes without ever making sense is parked, for longer each time.
  *
  *   idle ──start()──> opening ──onOpen──> open ──onClosed──> waiting ──> opening …        stop() from any: ──> stopped
  */
 import { Failure } from '../lib/errors.ts'
 import type { Clock, ClockQuality, Timer } from '../ports/clock.ts'
+import type { HouseVoice } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
 import type { SerialDriver, SerialLine, SerialSettings } from '../ports/serial.ts'
 import type { Acceptor, ListenerTraits } from '../ports/transport.ts'
-import type { LinkHello } from './link-hello.ts'
-import { SerialConnection } from './serial-connection.ts'
-import { type DownReason, type LinkCounters, SerialLink } from './serial-link.ts'
+import { type HeadSettings, lineDefaults, makeHead } from './make-head.ts'
+import type { HeadCounters, HeadState, PortHead } from './port-head.ts'
+import { type Availability, PortReport } from './port-report.ts'
+import { acceptLimited } from './rate-limited-link.ts'
 
 export interface SerialListenerParts {
   readonly driver: SerialDriver
@@ -21,28 +22,42 @@ export interface SerialListenerParts {
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
+  /** Without it nothing is told below `$edge`. */
+  readonly voice?: HouseVoice
   /** Without it the time that devices are told counts as kept. */
   readonly clockQuality?: () => ClockQuality
 }
 
-export interface SerialPortSettings extends SerialSettings {
-  /** undefined = the rate does not change */
-  readonly baudRateMax?: number | undefined
+/** What is left out has the default of the settings. */
+export interface SerialPortSettings extends SerialSettings, Partial<Omit<HeadSettings, keyof SerialSettings>> {
+  /** Bytes and messages that the device may send in a second. */
+  readonly byteRateMax?: number | undefined
+  readonly messageRateMax?: number | undefined
 }
 
-export interface SerialCounters extends LinkCounters {
+export interface SerialCounters extends HeadCounters {
   /** Times that the port was opened. */
   readonly openCount: number
-  /** Frames lost because the system took no more bytes. */
+  /** Writes lost because the system took no more bytes. */
   readonly overrunCount: number
 }
 
-/** Tries to open come after this time, doubled up to the longest until the device has answered. */
+/** Tries to open come after this time, doubled up to the longest until the device has made sense. */
 const retryShortestMs = 200
 const retryLongestMs = 5000
 
+/** So many openings in a row without anything that made sense, and the port is left alone, for longer each time. */
+const fruitlessMax = 5
+const parkedShortestMs = 60_000
+const parkedLongestMs = 600_000
+
+const reportIntervalMs = 60_000
+
 /** A port that takes nothing, for whatever reason, costs no more memory than this. */
 const unwrittenBytesMax = 16_384
+
+/** These names go to whoever is plugged in first. */
+const passingName = /^\/dev\/tty(USB|ACM)\d+$/
 
 type State =
   | { readonly at: 'idle' }
@@ -52,51 +67,70 @@ type State =
 
 export class SerialListener {
   readonly #settings: SerialPortSettings
-  readonly #traits: ListenerTraits
   readonly #parts: SerialListenerParts
-  readonly #link: SerialLink
+  readonly #head: PortHead
+  readonly #report: PortReport
   #state: State = { at: 'idle' }
-  #connection: SerialConnection | undefined
+  #headState: HeadState = 'silent'
   #retryMs = retryShortestMs
+  #fruitlessCount = 0
+  #unitCountAtOpen = 0
   /** Why the port is absent; undefined while it is there. */
   #absence: Failure | undefined
   #openCount = 0
   #overrunCount = 0
+  #reportTimer: Timer | undefined
   #onLineClosed: (() => void) | undefined
   #stopping: Promise<void> | undefined
 
   constructor(settings: SerialPortSettings, traits: ListenerTraits, parts: SerialListenerParts) {
     this.#settings = settings
-    this.#traits = traits
     this.#parts = parts
-    const owner = {
-      write: (bytes: Buffer) => this.#write(bytes),
-      onUp: (peer: LinkHello) => this.#onUp(peer),
-      onBytes: (chunk: Buffer) => this.#connection?.onBytes(chunk),
-      onDrain: () => this.#connection?.onDrain(),
-      onDown: (reason: DownReason) => this.#onDown(reason),
-      onLog: (text: Buffer) => this.#onLog(text),
+    const { acceptor, clock, random, log, clockQuality } = parts
+    const name = settings.name ?? settings.path.slice(settings.path.lastIndexOf('/') + 1)
+    this.#report = new PortReport(name, settings.path, clock, log, parts.voice)
+    const limits = {
+      bytesMax: settings.byteRateMax ?? Number.POSITIVE_INFINITY,
+      messagesMax: settings.messageRateMax ?? Number.POSITIVE_INFINITY,
     }
-    this.#link = new SerialLink('host', settings.baudRate, owner, parts.clock, parts.random, {
-      baudRateMax: settings.baudRateMax,
-      changeRate: (baudRate) => this.#changeRate(baudRate),
-      ...(parts.clockQuality === undefined ? {} : { clockQuality: parts.clockQuality }),
-    })
+    this.#head = makeHead(
+      {
+        ...settings,
+        name,
+        baudRateMax: settings.baudRateMax,
+        protocol: settings.protocol ?? 'link',
+        deviceIds: settings.deviceIds ?? [],
+        lines: settings.lines ?? lineDefaults,
+      },
+      {
+        port: this,
+        accept: (link) => acceptLimited(acceptor, link, traits, limits, clock),
+        clock,
+        random,
+        report: this.#report,
+        clockQuality,
+      },
+    )
   }
 
   /** Numbers for metrics; they only rise. */
   get counters(): SerialCounters {
-    return { ...this.#link.counters, openCount: this.#openCount, overrunCount: this.#overrunCount }
+    return { ...this.#head.counters, openCount: this.#openCount, overrunCount: this.#overrunCount }
   }
 
   /** `silent`: the port is open but no device answers. */
-  get status(): 'absent' | 'silent' | 'up' {
-    if (this.#state.at !== 'open') return 'absent'
-    return this.#link.at === 'open' ? 'up' : 'silent'
+  get status(): 'absent' | 'parked' | HeadState {
+    if (this.#state.at === 'open') return this.#headState
+    return this.#isParked ? 'parked' : 'absent'
   }
 
   /** Called once. An absent port is logged and waited for, never an error. */
   start(): void {
+    const { path } = this.#settings
+    if (passingName.test(path)) {
+      this.#parts.log.warn({ path }, 'serial path may be another device after the next plug: see tidegate serial list')
+    }
+    this.#reportTimer = this.#parts.clock.after(reportIntervalMs, () => this.#onReportDue())
     this.#open()
   }
 
@@ -104,9 +138,10 @@ export class SerialListener {
   stop(): Promise<void> {
     this.#stopping ??= new Promise((resolve) => {
       this.#onLineClosed = resolve
+      this.#reportTimer?.cancel()
       const state = this.#state
       if (state.at === 'opening' || state.at === 'open') {
-        this.#link.leave()
+        this.#head.leave()
         state.line.close()
         return
       }
@@ -116,10 +151,50 @@ export class SerialListener {
     return this.#stopping
   }
 
+  // ---- as the head sees the port ----
+
+  write(bytes: Buffer): void {
+    const state = this.#state
+    if (state.at !== 'open') return
+    // The link repeats what is lost, so a line that is stuck may lose frames.
+    if (state.line.bufferedByteCount + bytes.length > unwrittenBytesMax) this.#overrunCount++
+    else state.line.write(bytes)
+  }
+
+  get unwrittenByteCount(): number {
+    return this.#state.at === 'open' ? this.#state.line.bufferedByteCount : 0
+  }
+
+  changeRate(baudRate: number): void {
+    if (this.#state.at !== 'open') return
+    this.#state.line.changeRate(baudRate)
+    this.#report.line('info', { baudRate }, 'serial baud rate changed')
+  }
+
+  pause(): void {
+    if (this.#state.at === 'open') this.#state.line.pause()
+  }
+
+  resume(): void {
+    if (this.#state.at === 'open') this.#state.line.resume()
+  }
+
+  onState(state: HeadState): void {
+    this.#headState = state
+    if (state !== 'silent') this.#retryMs = retryShortestMs
+    if (this.#state.at === 'open') this.#become(availabilities[state])
+  }
+
+  onLog(text: Buffer): void {
+    this.#report.text(text)
+  }
+
+  // ---- the line ----
+
   #open(): void {
     const line = this.#parts.driver.open(this.#settings, {
       onOpen: () => this.#onOpen(line),
-      receive: (chunk) => this.#link.receive(chunk),
+      receive: (chunk) => this.#head.receive(chunk),
       onClosed: (failure) => this.#onClosed(failure),
     })
     this.#state = { at: 'opening', line }
@@ -129,25 +204,45 @@ export class SerialListener {
     this.#state = { at: 'open', line }
     this.#openCount++
     this.#absence = undefined
-    this.#parts.log.info({ path: this.#settings.path, baudRate: this.#settings.baudRate }, 'serial device present')
-    if (this.#stopping === undefined) this.#link.open()
+    this.#headState = 'silent'
+    this.#unitCountAtOpen = this.#head.counters.unitCount
+    if (!this.#isParked) this.#report.line('info', { baudRate: this.#settings.baudRate }, 'serial device present')
+    if (this.#stopping !== undefined) return
+    this.#become('silent')
+    this.#head.open()
   }
 
   #onClosed(failure: Failure | undefined): void {
-    this.#link.close()
-    this.#closeConnection(failure)
+    const wasOpen = this.#state.at === 'open'
+    this.#head.close(failure)
     if (this.#stopping !== undefined) {
       this.#finishStop()
       return
     }
+    if (wasOpen) {
+      const madeSense = this.#head.counters.unitCount > this.#unitCountAtOpen
+      this.#fruitlessCount = madeSense ? 0 : this.#fruitlessCount + 1
+    }
     this.#logAbsence(failure ?? new Failure('ERR_SERIAL_CLOSED', this.#settings.path))
-    const retry = this.#parts.clock.after(this.#retryMs, () => this.#open())
+    const delayMs = wasOpen && this.#isParked ? this.#park() : this.#retryMs
     this.#retryMs = Math.min(retryLongestMs, this.#retryMs * 2)
-    this.#state = { at: 'waiting', retry }
+    this.#state = { at: 'waiting', retry: this.#parts.clock.after(delayMs, () => this.#open()) }
+    this.#become(this.#isParked ? 'parked' : 'offline')
+  }
+
+  get #isParked(): boolean {
+    return this.#fruitlessCount >= fruitlessMax
+  }
+
+  #park(): number {
+    const ms = Math.min(parkedLongestMs, parkedShortestMs * 2 ** (this.#fruitlessCount - fruitlessMax))
+    this.#report.line('warn', { count: this.#fruitlessCount, ms }, 'serial port opens and closes: left alone')
+    return ms
   }
 
   #finishStop(): void {
     this.#state = { at: 'stopped' }
+    this.#become('offline')
     this.#onLineClosed?.()
   }
 
@@ -157,48 +252,29 @@ export class SerialListener {
     this.#absence = failure
     // That an unplugged port cannot be opened is no news.
     if (before?.code === 'ERR_SERIAL_CLOSED' || before?.message === failure.message) return
-    this.#parts.log.warn({ path: this.#settings.path, reason: failure.line }, 'serial device absent')
+    if (!this.#isParked) this.#report.line('warn', { reason: failure.line }, 'serial device absent')
   }
 
-  #write(bytes: Buffer): void {
-    const state = this.#state
-    if (state.at !== 'open') return
-    // The link repeats what is lost, so a line that is stuck may lose frames.
-    if (state.line.bufferedByteCount + bytes.length > unwrittenBytesMax) this.#overrunCount++
-    else state.line.write(bytes)
+  // ---- what is told ----
+
+  #become(availability: Availability): void {
+    if (this.#report.become(availability)) this.#tellStatus()
   }
 
-  #changeRate(baudRate: number): void {
-    if (this.#state.at !== 'open') return
-    this.#state.line.changeRate(baudRate)
-    this.#parts.log.info({ path: this.#settings.path, baudRate }, 'serial baud rate changed')
+  #tellStatus(): void {
+    const { path, protocol = 'link' } = this.#settings
+    this.#report.tellStatus({ path, protocol, ...this.#head.facts, ...this.counters })
   }
 
-  #onUp(peer: LinkHello): void {
-    const { path } = this.#settings
-    this.#retryMs = retryShortestMs
-    this.#closeConnection(undefined)
-    this.#parts.log.info(
-      { path, deviceId: peer.deviceId, firmware: peer.firmware, resetReason: peer.resetReason },
-      'serial link up',
-    )
-    const connection = new SerialConnection(path, this.#link, this.#parts.clock)
-    this.#connection = connection
-    connection.bind(this.#parts.acceptor.accept(connection, this.#traits))
+  #onReportDue(): void {
+    this.#reportTimer = this.#parts.clock.after(reportIntervalMs, () => this.#onReportDue())
+    this.#report.judge(this.#head.counters)
+    this.#tellStatus()
   }
+}
 
-  #onDown(reason: DownReason): void {
-    this.#parts.log.info({ path: this.#settings.path, reason }, 'serial link down')
-    this.#closeConnection(new Failure('ERR_LINK_CLOSED', `${this.#settings.path}: ${reason}`))
-  }
-
-  #closeConnection(failure: Failure | undefined): void {
-    const connection = this.#connection
-    this.#connection = undefined
-    connection?.onClosed(failure)
-  }
-
-  #onLog(text: Buffer): void {
-    this.#parts.log.debug({ path: this.#settings.path, text: text.toString('utf8') }, 'serial device says')
-  }
+const availabilities: Readonly<Record<HeadState, Availability>> = {
+  up: 'online',
+  silent: 'silent',
+  quarantined: 'quarantined',
 }

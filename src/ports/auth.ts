@@ -1,6 +1,6 @@
 /** Who may come in, and what they may touch. */
 import type { ReasonCode } from '../protocol/reason.ts'
-import type { ListenerTraits } from './transport.ts'
+import type { ListenerTraits, TopicAccess } from './transport.ts'
 
 /** Who a connection has proved to be. */
 export interface Principal {
@@ -8,6 +8,8 @@ export interface Principal {
   readonly username: string | undefined
   /** What the link itself proves, such as the common name of a client certificate. */
   readonly identity: string | undefined
+  /** What its listener lets it touch; undefined = all topics */
+  readonly access?: TopicAccess | undefined
 }
 
 export interface ConnectRequest extends Principal {

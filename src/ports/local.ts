@@ -84,6 +84,16 @@ export interface LocalConsumer {
 }
 
 /**
+ * What parts of the house tell the world by themselves, QoS 0. Values stay for new subscribers, in memory only.
+ */
+export interface HouseVoice {
+  /** A value that stays until the next one. */
+  tell(topic: string, payload: string): void
+  /** Something that happened. @param payload called only when somebody listens */
+  say(topic: string, payload: () => Uint8Array): void
+}
+
+/**
  * Looks at every message of connections whose listener accepts gateways, before anybody else does.
  */
 export interface PublishGate {

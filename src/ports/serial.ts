@@ -23,6 +23,9 @@ export interface SerialLine {
   write(bytes: Buffer): void
   /** What is written from now on goes out at this rate, once everything written before has left. */
   changeRate(baudRate: number): void
+  /** No `receive` until `resume`, but for what was already read: the system keeps what comes, as far as it can. */
+  pause(): void
+  resume(): void
   readonly bufferedByteCount: number
   close(): void
 }

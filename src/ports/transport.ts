@@ -44,6 +44,13 @@ export interface ClientRates {
   readonly bytesPerSecondMax: number | undefined
 }
 
+/** Which topics the peers of a listener may touch: filters over whole topics, the mountpoint included. */
+export interface TopicAccess {
+  /** undefined = all */
+  readonly publish: readonly string[] | undefined
+  readonly subscribe: readonly string[] | undefined
+}
+
 /** What a listener fixes for all of its links. */
 export interface ListenerTraits {
   /** For logs and metrics: `tcp 127.0.0.1:1883`. */
@@ -56,6 +63,10 @@ export interface ListenerTraits {
   /** Peers are gateways whose numbered messages are recognised when they come again (bridge/receiver.ts). */
   readonly acceptsGateways: boolean
   readonly rates?: ClientRates | undefined
+}
+
+  /** undefined = all topics */
+  readonly access?: TopicAccess | undefined
 }
 
 export interface Acceptor {

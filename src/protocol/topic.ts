@@ -110,6 +110,24 @@ export function topicMatches(filter: string, topic: string): boolean {
   return at === topic.length
 }
 
+/**
+ * Whether `outer` matches every topic that `inner` matches; both valid.
+ * @example filterCovers('sport/#', 'sport/+/score') // true
+ */
+export function filterCovers(outer: string, inner: string): boolean {
+  const outers = outer.split('/')
+  const inners = inner.split('/')
+  for (const [at, level] of outers.entries()) {
+    // Wildcards at the front do not reach topics that begin with $ [MQTT-4.7.2-1], which `inner` may name.
+    if (at === 0 && (level === '#' || level === '+') && inner.charCodeAt(0) === dollar) return false
+    if (level === '#') return true
+    const inside = inners[at]
+    if (inside === undefined || inside === '#') return false
+    if (level !== '+' && level !== inside) return false
+  }
+  return inners.length === outers.length
+}
+
 export type SharedFilter = { readonly shareName: string; readonly topicFilter: string }
 
 /**

@@ -43,8 +43,15 @@ t.test('the files in configs are the defaults, written out', (t) => {
     t.strictSame({ ...file, serials: [] }, built)
   }
   const edge = settingsOf(loadSettings('edge', 'configs/edge.toml', {}))
-  t.strictSame(edge.serials, [
-    { name: 'ttyUSB0', path: '/dev/ttyUSB0', baudRate: 115_200, resetOnOpen: false, mountpoint: undefined },
+  t.match(edge.serials, [
+    {
+      name: 'ttyUSB0',
+      path: '/dev/ttyUSB0',
+      baudRate: 115_200,
+      protocol: 'link',
+      deviceIds: [],
+      mountpoint: undefined,
+    },
   ])
   t.end()
 })

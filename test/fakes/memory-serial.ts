@@ -10,6 +10,7 @@ export class MemorySerial implements SerialDriver {
   /** Every try to open, by time. */
   readonly triesAtMs: number[] = []
   openLineCount = 0
+  isPaused = false
   /** Every change of the baud rate. */
   readonly rates: number[] = []
   /** What the gateway writes while a device is plugged in. */
@@ -88,6 +89,14 @@ class MemoryLine implements SerialLine {
     if (!this.#isOpen) return
     if (this.#port.isStuck) this.#stuckByteCount += bytes.length
     else this.#port.onWritten(bytes)
+  }
+
+  pause(): void {
+    this.#port.isPaused = true
+  }
+
+  resume(): void {
+    this.#port.isPaused = false
   }
 
   changeRate(baudRate: number): void {

@@ -1,9 +1,11 @@
 /**
  * Access by listener alone: a peer gets in when its link proves who it is, or when the listener lets anybody in.
- * Clients may not publish to topics that begin with `$`: those are the broker's own.
+ * Clients may not publish to topics that begin with `$`: those are the broker's own. A listener may name the topics
+ * that its peers may touch.
  */
 import type { Authenticator, Authorizer } from '../../ports/auth.ts'
 import { ReasonCode } from '../../protocol/reason.ts'
+import { filterCovers, topicMatches } from '../../protocol/topic.ts'
 
 export const listenerPolicy: Authenticator & Authorizer = {
   authenticate(request, answer) {
@@ -12,8 +14,11 @@ export const listenerPolicy: Authenticator & Authorizer = {
     const isAllowed = requireIdentity ? isProved : isProved || allowAnonymous
     answer(isAllowed ? ReasonCode.success : ReasonCode.notAuthorized)
   },
-  mayPublish: (_principal, topic) => topic.charCodeAt(0) !== dollar,
-  maySubscribe: () => true,
+  mayPublish: ({ access }, topic) =>
+    topic.charCodeAt(0) !== dollar &&
+    (access?.publish === undefined || access.publish.some((filter) => topicMatches(filter, topic))),
+  maySubscribe: ({ access }, topicFilter) =>
+    access?.subscribe === undefined || access.subscribe.some((filter) => filterCovers(filter, topicFilter)),
 }
 
 const dollar = 0x24

@@ -43,6 +43,8 @@ class PortLine implements SerialLine {
   #unwritten: (Buffer | number)[] = []
   #unwrittenByteCount = 0
   #isWritePending = false
+  #isPaused = false
+  #isReadPending = false
   #rateChange: Promise<void> | undefined
 
   constructor(settings: SerialSettings, owner: SerialOwner) {
@@ -66,6 +68,16 @@ class PortLine implements SerialLine {
     if (this.#state.at !== 'open') return
     this.#unwritten.push(baudRate)
     this.#flush()
+  }
+
+  pause(): void {
+    this.#isPaused = true
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return
+    this.#isPaused = false
+    this.#awaitBytes()
   }
 
   close(): void {
@@ -98,7 +110,11 @@ class PortLine implements SerialLine {
   }
 
   #awaitBytes(): void {
+    if (this.#isPaused || this.#isReadPending) return
+    this.#isReadPending = true
     this.#await('readable', (port, fd) => {
+      this.#isReadPending = false
+      if (this.#isPaused) return
       this.#read(port, fd)
       this.#awaitBytes()
     })
@@ -124,7 +140,7 @@ class PortLine implements SerialLine {
       })
     })
     // Waiting for one event made the poller forget the other.
-    state.port.poller.poll(this.#isWritePending ? readable | writable : readable)
+    state.port.poller.poll((this.#isReadPending ? readable : 0) | (this.#isWritePending ? writable : 0))
   }
 
   #read(port: UnixPort, fd: number): void {
