@@ -63,8 +63,6 @@ export interface ListenerTraits {
   /** Peers are gateways whose numbered messages are recognised when they come again (bridge/receiver.ts). */
   readonly acceptsGateways: boolean
   readonly rates?: ClientRates | undefined
-}
-
   /** undefined = all topics */
   readonly access?: TopicAccess | undefined
 }
