@@ -23,6 +23,7 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
   try {
     const marks = new Marks(store.marks)
     const methods = await authenticationMethods(settings, systemRandom)
+    const receiver = new GatewayReceiver(marks)
     const broker = new Broker({
       settings: brokerSettings(settings, '$fleet/loss'),
       clock,
@@ -32,13 +33,14 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
       authenticator: listenerPolicy,
       authorizer: listenerPolicy,
       authenticationMethods: methods.all,
-      gate: new GatewayReceiver(marks),
+      gate: receiver,
     })
     const epoch = await broker.load((key, mark) => marks.restore(key, mark))
     const fleet = settings.listeners.some(({ gateways }) => gateways)
       ? new Fleet({ local: broker, clock, log })
       : undefined
     fleet?.start()
+    receiver.onGap = (gap) => fleet?.onGap(gap)
     const bridges = await makeBridges(settings, { local: broker, marks, epoch, clock, random: systemRandom, log })
     const listeners = await Listeners.open(settings, broker, log)
     const control = await openControl(settings, brokerRoutes({ settings, broker, store }), log)

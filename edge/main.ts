@@ -25,6 +25,7 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
   try {
     const marks = new Marks(store.marks)
     const methods = await authenticationMethods(settings, systemRandom)
+    const receiver = new GatewayReceiver(marks)
     const broker = new Broker({
       settings: brokerSettings(settings, '$edge/loss'),
       clock,
@@ -34,13 +35,14 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
       authenticator: listenerPolicy,
       authorizer: listenerPolicy,
       authenticationMethods: methods.all,
-      gate: new GatewayReceiver(marks),
+      gate: receiver,
     })
     const epoch = await broker.load((key, mark) => marks.restore(key, mark))
     const fleet = settings.listeners.some(({ gateways }) => gateways)
       ? new Fleet({ local: broker, clock, log })
       : undefined
     fleet?.start()
+    receiver.onGap = (gap) => fleet?.onGap(gap)
     const bridges = await makeBridges(settings, { local: broker, marks, epoch, clock, random: systemRandom, log })
     const driver = new SerialPortDriver()
     const serialParts = {

@@ -8,22 +8,24 @@
  */
 import { RingQueue } from '../lib/ring-queue.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { LocalBroker, LocalConsumer, LocalSession } from '../ports/local.ts'
+import type { GateLink, LocalBroker, LocalConsumer, LocalSession } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Seq, Ticket } from '../ports/store.ts'
-import { type AckType, PacketType, type PublishProperties, type Qos, type UserProperties } from '../protocol/packet.ts'
+import { Numbering } from '../protocol/numbering.ts'
+import { type AckType, PacketType, type PublishProperties, type Qos } from '../protocol/packet.ts'
 import { Publish } from '../protocol/packets/publish.ts'
 import { ReasonCode, reasonName } from '../protocol/reason.ts'
 import type { DeviceList } from './devices.ts'
 import { Herald, type HeraldSettings } from './herald.ts'
 import { Mapping, type MappingRule } from './mapping.ts'
 import type { Marks } from './marks.ts'
-import { formatNumber, numberProperty, onlyLane } from './message-number.ts'
+import type { GatewayReceiver } from './receiver.ts'
 import { subscriptionsFor } from './remote-subscriptions.ts'
 import { Starter, type StarterSettings } from './starter.ts'
 import type { Greeting, RemoteSide, Uplink, UplinkOwner, UplinkState } from './uplink.ts'
 
 export interface BridgeSettings extends HeraldSettings, StarterSettings {
+  readonly inflightMax: number
   readonly out: readonly MappingRule[]
   readonly in: readonly MappingRule[]
 }
@@ -44,6 +46,10 @@ export class Bridge implements LocalConsumer, UplinkOwner {
   readonly #settings: BridgeSettings
   readonly #epoch: string
   readonly #log: Log
+  readonly #clock: Clock
+  readonly #marks: Marks
+  readonly #receiver: GatewayReceiver
+  readonly #numbering: Numbering
   #out: Mapping
   #in: Mapping
   readonly #uplink: Uplink
@@ -53,6 +59,10 @@ export class Bridge implements LocalConsumer, UplinkOwner {
   /** Acknowledgements to the remote side that wait for the local commit. */
   readonly #acks: RingQueue<{ readonly ticket: Ticket; readonly packetId: number; readonly type: AckType }>
   readonly #devices: DeviceList | undefined
+  /** The connection, as the receiving end of numbered messages. */
+  #gate: GateLink
+  /** The last message that the remote side is known to have. */
+  #ackedSeq: Seq
   #isPeer = false
   #forwardedCount = 0
   #receivedCount = 0
@@ -61,6 +71,7 @@ export class Bridge implements LocalConsumer, UplinkOwner {
   /**
    * @param parts.devices told to a remote side that is a Tidegate
    * @param parts.epoch identity of the local log
+   * @param parts.receiver recognises what the remote side sends again
    * @param parts.makeUplink called once with the owner to report to
    */
   constructor(parts: {
@@ -68,6 +79,7 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     epoch: string
     log: Log
     clock: Clock
+    receiver: GatewayReceiver
     local: LocalBroker
     marks: Marks
     devices: DeviceList | undefined
@@ -76,6 +88,13 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     this.#settings = parts.settings
     this.#epoch = parts.epoch
     this.#log = parts.log
+    this.#clock = parts.clock
+    this.#marks = parts.marks
+    this.#receiver = parts.receiver
+    this.#gate = this.#openGate()
+    const acked = parts.marks.get(this.#ackedKey)
+    this.#ackedSeq = acked?.epoch === parts.epoch ? acked.seq : 0
+    this.#numbering = new Numbering(parts.epoch, 0, this.#ackedSeq, parts.settings.inflightMax)
     this.#out = new Mapping(parts.settings.out, 'out')
     this.#in = new Mapping(parts.settings.in, 'in')
     this.#acks = new RingQueue(65_535)
@@ -84,6 +103,7 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     this.#herald = new Herald(parts.settings, parts.epoch, parts.marks)
     this.#uplink = parts.makeUplink(this)
     this.#session = parts.local.openSession(`$bridge/${parts.settings.name}`, this)
+    this.#session.numbering = this.#numbering
     this.#subscribe()
     const bridge = this
     this.#starter = new Starter(parts.settings, parts.clock, {
@@ -175,24 +195,30 @@ export class Bridge implements LocalConsumer, UplinkOwner {
       return
     }
     const mapped = topic === message.topic ? message : message.withTopic(topic)
-    const properties = this.#numbered(message, seq)
+    const properties = this.#propertiesFor(message, packetId, seq)
     const ruled = this.#out.qosOf(message.topic, qos)
     const sentQos = ruled === 2 && this.#isPeer ? 1 : ruled
     if (this.#uplink.publish(mapped, sentQos, retain, dup, packetId, properties)) {
       this.#forwardedCount++
       return
     }
+    this.#numbering.retract(seq, packetId, 'too_large')
     this.#reject(message.topic, packetId, 'larger than the remote broker takes')
   }
 
-  #numbered(message: Publish, seq: Seq): PublishProperties | undefined {
-    if (seq === 0) return message.properties
-    const number: readonly [string, string] = [
-      numberProperty,
-      formatNumber({ epoch: this.#epoch, lane: onlyLane, seq }),
-    ]
-    const userProperties: UserProperties = [...(message.properties?.userProperties ?? []), number]
-    return { ...message.properties, userProperties }
+  #propertiesFor(message: Publish, packetId: number, seq: Seq): PublishProperties | undefined {
+    const isExpiring = message.expiresAtMs !== Number.POSITIVE_INFINITY
+    if (seq === 0 && !isExpiring) return message.properties
+    const number = seq === 0 ? undefined : this.#numbering.number(seq, packetId)
+    return {
+      ...message.properties,
+      ...(number && { userProperties: [...(message.properties?.userProperties ?? []), ...number] }),
+      ...(isExpiring && { messageExpiryInterval: this.#secondsLeft(message) }), // [MQTT-3.3.2-6]
+    }
+  }
+
+  #secondsLeft({ expiresAtMs }: Publish): number {
+    return Math.max(0, Math.ceil((expiresAtMs - this.#clock.nowMs()) / 1000))
   }
 
   onPubrec(packetId: number): void {
@@ -205,6 +231,7 @@ export class Bridge implements LocalConsumer, UplinkOwner {
 
   onPuback(packetId: number, reasonCode: ReasonCode): void {
     if (reasonCode < 0x80) {
+      this.#ackedSeq = Math.max(this.#ackedSeq, this.#numbering.seqOf(packetId))
       this.#session.acknowledge(packetId)
     } else if (isTemporary(reasonCode)) {
       // The remote side has no room just now; the message stays where it is and is sent again after the back-off.
@@ -217,11 +244,26 @@ export class Bridge implements LocalConsumer, UplinkOwner {
   #reject(topic: string, packetId: number, why: string): void {
     this.#rejectedCount++
     this.#log.warn({ topic, packetId, err: why }, 'message rejected by the remote broker')
-    if (packetId !== 0) this.#session.acknowledge(packetId)
+    if (packetId !== 0) this.#session.refuse(packetId)
   }
 
   greet(): Greeting {
+    this.#acks.clear()
+    this.#gate = this.#openGate()
     return this.#herald.greet()
+  }
+
+  #openGate(): GateLink {
+    return this.#receiver.open(undefined, `$bridge/${this.#settings.name}`)
+  }
+
+  get #ackedKey(): string {
+    return `bridge/${this.#settings.name}/acked`
+  }
+
+  /** After a restart, what is sent next says that it follows this one. It may be older than the truth, never newer. */
+  #saveAcked(): void {
+    if (this.#ackedSeq > 0) this.#marks.set(this.#ackedKey, { epoch: this.#epoch, seq: this.#ackedSeq })
   }
 
   #tellDevices(): void {
@@ -244,7 +286,7 @@ export class Bridge implements LocalConsumer, UplinkOwner {
   }
 
   onOffline(): void {
-    this.#acks.clear()
+    this.#saveAcked()
     this.#session.detach()
   }
 
@@ -256,12 +298,22 @@ export class Bridge implements LocalConsumer, UplinkOwner {
 
   onMessage(message: Publish): void {
     this.#receivedCount++
-    const packetId = message.packetId
+    const { packetId, qos } = message
+    const session = this.#session
     const topic = this.#in.map(message.topic)
-    const ticket = topic === undefined ? 0 : this.#session.publish(message.withTopic(topic))
+    const mapped = topic === undefined ? undefined : message.withTopic(topic)
+    if (qos > 0 && mapped !== undefined && !session.canPublish(mapped)) {
+      // Nothing may be recognised later that is refused now.
+      this.#uplink.retreat('the local store takes nothing now')
+      return
+    }
+    const admission = qos === 0 ? 'unnumbered' : this.#gate.admit(mapped ?? message)
+    const ticket = mapped === undefined || admission === 'again' ? 0 : session.publish(mapped)
     if (packetId === 0) return
-    if (ticket === undefined) this.#uplink.retreat('the local store takes nothing now')
-    else this.#acknowledge(packetId, message.qos === 2 ? PacketType.pubrec : PacketType.puback, ticket)
+    // A numbered message is acknowledged once it is known that it came.
+    const due = admission === 'unnumbered' ? ticket : session.openTicket
+    if (due === undefined || admission === 'wait') this.#uplink.retreat('the local store takes nothing now')
+    else this.#acknowledge(packetId, qos === 2 ? PacketType.pubrec : PacketType.puback, due)
   }
 
   onPubrel(packetId: number): void {

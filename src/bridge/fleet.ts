@@ -1,5 +1,5 @@
 /**
- * The gateways below this broker, as it tells them to everybody: `$fleet/gateways/{gateway}/state` and `.../devices`,
+ * The gateways below this broker, as it tells them to everybody: `$fleet/gateways/{gateway}/state`, `/devices` and `/loss`,
  * retained, and mosquitto's `$SYS/broker/connection/{client id}/state`. A lost gateway makes its devices stale; their
  * own status topics are never touched, because nobody knows how they are.
  *
@@ -7,12 +7,13 @@
  */
 import { utcText } from '../lib/utc.ts'
 import type { Clock } from '../ports/clock.ts'
-import { stateTopic } from '../ports/gateway-topics.ts'
+import { gatewayLevel, stateTopic } from '../ports/gateway-topics.ts'
 import type { LocalBroker, LocalConsumer, LocalSession } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Seq, Ticket } from '../ports/store.ts'
 import type { Qos } from '../protocol/packet.ts'
 import { Publish } from '../protocol/packets/publish.ts'
+import { type LossReport, noLoss, withGap } from './losses.ts'
 import {
   afterNews,
   formatEpoch,
@@ -23,6 +24,7 @@ import {
   readNews,
   untilProperty,
 } from './presence.ts'
+import type { Gap } from './receiver.ts'
 
 const inflightMax = 1024
 const stateLevels = 4
@@ -44,6 +46,9 @@ export class Fleet implements LocalConsumer {
   readonly #gateways = new Map<string, Presence>()
   /** The last list of devices of each gateway, as it sent it. */
   readonly #devices = new Map<string, string>()
+  readonly #losses = new Map<string, LossReport>()
+  /** Gateways whose losses changed in this turn. */
+  readonly #untold = new Set<string>()
   readonly canTake = true
 
   constructor(parts: { local: LocalBroker; clock: Clock; log: Log }) {
@@ -61,6 +66,9 @@ export class Fleet implements LocalConsumer {
     this.#session.retained('$fleet/gateways/+/devices', (message) => {
       const devices: unknown = parseJson(message.payload.toString())
       if (isRecord(devices)) this.#devices.set(gatewayOf(message.topic), JSON.stringify(devices['devices'] ?? {}))
+    })
+    this.#session.retained('$fleet/gateways/+/loss', (message) => {
+      this.#losses.set(gatewayOf(message.topic), JSON.parse(message.payload.toString()) as LossReport)
     })
     this.#session.attach(inflightMax)
   }
@@ -114,6 +122,28 @@ export class Fleet implements LocalConsumer {
     this.#tell(stateTopic(clientId), presence.state === 'online' ? '1' : '0')
     // Of a live gateway the devices are told by itself, right behind its birth.
     if (presence.state !== 'online') this.#tellDevices(gateway, 'stale', since)
+  }
+
+  // ---- losses ----
+
+  /** A gateway sent, or meant to send, what is not here. */
+  onGap(gap: Gap): void {
+    const gateway = gatewayLevel(gap.peer)
+    const { lane, firstSeq, lastSeq } = gap
+    if (gap.isUnexplained)
+      this.#log.error({ gateway, lane, firstSeq, seq: lastSeq }, 'messages of a gateway are missing')
+    const report = withGap(this.#losses.get(gateway) ?? noLoss, gap, utcText(this.#clock.wallMs()))
+    this.#losses.set(gateway, report)
+    // Gaps are found while a message is being published: nothing may be published inside that.
+    if (this.#untold.size === 0) this.#clock.afterTurn(() => this.#tellLosses())
+    this.#untold.add(gateway)
+  }
+
+  #tellLosses(): void {
+    for (const gateway of this.#untold) {
+      this.#tell(`$fleet/gateways/${gateway}/loss`, JSON.stringify(this.#losses.get(gateway)))
+    }
+    this.#untold.clear()
   }
 
   // ---- devices ----

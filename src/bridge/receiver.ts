@@ -1,36 +1,124 @@
 /**
- * The receiving end of bridges: recognises a message that came before by its number, so that each arrives once however
- * often a gateway sends it again (ports/local.ts, PublishGate). One small mark per gateway and lane is all it keeps;
- * the mark is stored in the same group commit as the message, so a crash keeps both or neither.
+ * The receiving end of numbered messages (ports/local.ts, PublishGate): each is taken once however often it is sent
+ * again, and one that is missing is noticed. A small mark per peer and lane is all that is kept; it is stored in the
+ * same group commit as the message, so a crash keeps both or neither.
+ *
+ *   seq <= mark: came before          previous <= mark: nothing is missing
+ *   otherwise new                     otherwise a gap, explained by what the sender dropped on purpose, or not
  */
-import type { PublishGate } from '../ports/local.ts'
+import type { Admission, GateLink, PublishGate } from '../ports/local.ts'
+import { findNumber, findSkips, type MessageNumber, type Skip, withoutNumber } from '../protocol/message-number.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Marks } from './marks.ts'
-import { findNumber, numberProperty } from './message-number.ts'
+
+/** Messages that a peer sent, or meant to send, and that are not here. */
+export interface Gap {
+  /** Identity or client id. */
+  readonly peer: string
+  readonly lane: number
+  /** The first and the last that may be missing. */
+  readonly firstSeq: number
+  readonly lastSeq: number
+  /** What the sender dropped on purpose, as far as it lies in the gap. */
+  readonly skips: readonly Skip[]
+  /** The sender does not explain all of it: something was lost. */
+  readonly isUnexplained: boolean
+}
 
 export class GatewayReceiver implements PublishGate {
   readonly #marks: Marks
+  /** Told of every gap, before the message behind it goes on; publishes nothing inside the call. */
+  onGap: ((gap: Gap) => void) | undefined
 
   constructor(marks: Marks) {
     this.#marks = marks
   }
 
-  admit(peer: string, message: Publish): Publish | undefined {
-    const number = findNumber(message.properties?.userProperties)
-    if (number === undefined) return message
-    const key = `${peer}/${number.lane}`
-    const mark = this.#marks.get(key)
-    if (mark !== undefined && mark.epoch === number.epoch && number.seq <= mark.seq) return undefined
-    this.#marks.set(key, { epoch: number.epoch, seq: number.seq })
-    return withoutNumber(message)
+  open(identity: string | undefined, clientId: string): ReceiverLink {
+    return new ReceiverLink(this, this.#marks, `${identity ?? ''}/${clientId}`, identity ?? clientId)
   }
 }
 
-function withoutNumber(message: Publish): Publish {
-  const copy = message.withTopic(message.topic)
-  const { userProperties, ...rest } = message.properties ?? {}
-  const others = userProperties?.filter(([name]) => name !== numberProperty) ?? []
-  const properties = { ...rest, ...(others.length > 0 && { userProperties: others }) }
-  copy.properties = Object.values(properties).some((value) => value !== undefined) ? properties : undefined
-  return copy
+/** One connection of a peer. */
+export class ReceiverLink implements GateLink {
+  readonly #receiver: GatewayReceiver
+  readonly #marks: Marks
+  readonly #key: string
+  readonly #peer: string
+  readonly #lanes = new Map<number, LaneState>()
+
+  constructor(receiver: GatewayReceiver, marks: Marks, key: string, peer: string) {
+    this.#receiver = receiver
+    this.#marks = marks
+    this.#key = key
+    this.#peer = peer
+  }
+
+  admit(message: Publish): Admission {
+    const { properties } = message
+    const userProperties = properties?.userProperties
+    if (userProperties === undefined) return 'unnumbered'
+    const number = findNumber(userProperties)
+    if (number === undefined) return 'unnumbered'
+    const state = this.#laneState(number.lane)
+    const mark = this.#marks.get(state.key)
+    const isSameLog = mark?.epoch === number.epoch
+    if (isSameLog && number.seq <= mark.seq) return 'again'
+    if (number.seq > state.refusedSeq) return 'wait'
+    state.refusedSeq = Number.POSITIVE_INFINITY
+    // Whoever was never here before begins where he is; a known one with a new log begins at its beginning.
+    if (mark !== undefined) this.#checkGap(number, isSameLog ? mark.seq : 0, findSkips(userProperties))
+    this.#marks.set(state.key, { epoch: number.epoch, seq: number.seq })
+    // The message is the receiver's own from the decoder on, and nobody else has seen it yet.
+    const left = withoutNumber(userProperties)
+    message.properties =
+      left === undefined && isEmptyBut(properties) ? undefined : { ...properties, userProperties: left }
+    return 'new'
+  }
+
+  refused(message: Publish, isForGood: boolean): void {
+    const number = findNumber(message.properties?.userProperties)
+    if (number === undefined) return
+    const { epoch, lane, seq } = number
+    const state = this.#laneState(lane)
+    if (!isForGood) {
+      state.refusedSeq = Math.min(state.refusedSeq, seq)
+      return
+    }
+    this.#marks.set(state.key, { epoch, seq })
+    const skip = { firstSeq: seq, lastSeq: seq, count: 1, reason: 'refused' }
+    this.#receiver.onGap?.({ peer: this.#peer, lane, firstSeq: seq, lastSeq: seq, skips: [skip], isUnexplained: false })
+  }
+
+  #laneState(lane: number): LaneState {
+    let state = this.#lanes.get(lane)
+    if (state === undefined) {
+      state = { key: `${this.#key}/${lane}`, refusedSeq: Number.POSITIVE_INFINITY }
+      this.#lanes.set(lane, state)
+    }
+    return state
+  }
+
+  #checkGap({ lane, previous }: MessageNumber, knownSeq: number, skips: readonly Skip[]): void {
+    if (previous <= knownSeq) return
+    const inGap = skips.filter(({ lastSeq }) => lastSeq > knownSeq)
+    let explainedUpTo = knownSeq
+    for (const skip of inGap) if (skip.firstSeq <= explainedUpTo + 1) explainedUpTo = skip.lastSeq
+    const isUnexplained = explainedUpTo < previous
+    const firstSeq = knownSeq + 1
+    this.#receiver.onGap?.({ peer: this.#peer, lane, firstSeq, lastSeq: previous, skips: inGap, isUnexplained })
+  }
+}
+
+interface LaneState {
+  readonly key: string
+  /** Refused for the moment: nothing behind it is taken before it. */
+  refusedSeq: number
+}
+
+function isEmptyBut(properties: Publish['properties']): boolean {
+  for (const [name, value] of Object.entries(properties ?? {})) {
+    if (name !== 'userProperties' && value !== undefined) return false
+  }
+  return true
 }

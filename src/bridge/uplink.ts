@@ -247,7 +247,8 @@ export class Uplink {
    * is gone.
    */
   acknowledge(packetId: number, type: AckType = PacketType.puback): void {
-    if (this.#state.at !== 'online') return
+    // Messages may come before SUBACK.
+    if (this.#state.at !== 'online' && this.#state.at !== 'subscribing') return
     encodeAck(this.#output, type, packetId)
     this.#queueFlush()
   }

@@ -113,7 +113,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       counters,
       ledger,
       settings,
-      publishWill: (message, session) => publishPath.publish(message, undefined, session, false),
+      publishWill: (message, session) => publishPath.publish(message, undefined, session, undefined),
     })
     this.#core = {
       settings,
@@ -124,6 +124,8 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       authenticator: parts.authenticator,
       authorizer: parts.authorizer,
       authenticationMethods: new Map(parts.authenticationMethods.map((method) => [method.name, method])),
+      gate: parts.gate,
+      epoch: '',
       wheel,
       counters,
       ledger,
@@ -138,6 +140,12 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       sysTopics: undefined,
       connections: new Set(),
       awaitingDurable: new Set(),
+    }
+    ledger.onDrop = ({ scope, lane, firstSeq, lastSeq, count = lastSeq - firstSeq + 1, reason }) => {
+      for (const session of scope === logScope ? sessions : [sessions.find(scope)]) {
+        if (session?.numbering === undefined || (session.lane ?? lane) !== lane) continue
+        session.numbering.skip(firstSeq, lastSeq, count, reason)
+      }
     }
     this.#shares = new ShareTable(this.#core)
     this.#topics = new HouseTopics({ router, retained, publishPath })
@@ -183,6 +191,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     await store.load({
       onEpoch: (loaded) => {
         epoch = loaded
+        this.#core.epoch = loaded
         ledger.restoreEpoch(loaded)
       },
       onDamage: (found) => {

@@ -24,6 +24,7 @@ import type { Link, LinkOwner, ListenerTraits } from '../ports/transport.ts'
 import { decodePacket } from '../protocol/decode.ts'
 import { PacketFault } from '../protocol/fault.ts'
 import { FrameDecoder } from '../protocol/frame.ts'
+import { Numbering } from '../protocol/numbering.ts'
 import {
   type AckType,
   type Auth,
@@ -47,7 +48,7 @@ import type { Core } from './core.ts'
 import { ExtendedAuthentication } from './extended-authentication.ts'
 import { IncomingPublishes } from './incoming-publishes.ts'
 import { Intake } from './intake.ts'
-import { greeted, type Mount, mayPublishWill, mountedWill, mountpointOf } from './mount.ts'
+import { greeted, isPeer, type Mount, mayPublishWill, mountedWill, mountpointOf } from './mount.ts'
 import { type Agreement, boundedExpirySeconds, negotiate } from './negotiate.ts'
 import { Outbox } from './outbox.ts'
 import { Pace } from './pace.ts'
@@ -83,6 +84,8 @@ export class Connection implements LinkOwner, Attachment {
   #state: ConnectionState = { at: 'awaiting-connect' }
   #version: Version = 4
   #clientId = ''
+  /** Of a bridge of ours below. */
+  #numbering: Numbering | undefined
   #mount: Mount = { prefix: '', gateway: '' }
   #isBridge = false
   #keepAliveMs = 0
@@ -99,7 +102,7 @@ export class Connection implements LinkOwner, Attachment {
     this.#intake = new Intake(link)
     this.#acks = new AckQueue(core, this.#intake, this.#outbox)
     if (traits.rates !== undefined) this.#pace = new Pace(core.clock, core.wheel, this.#intake, traits.rates)
-    this.#incoming = new IncomingPublishes(core, this.#acks, traits.acceptsGateways)
+    this.#incoming = new IncomingPublishes(core, this.#acks)
     this.#clientAcks = new ClientAcks(core, this.#outbox, this.#incoming)
     this.inflightMax = core.settings.inflightMax
     this.#lastReceivedMs = core.clock.nowMs()
@@ -338,6 +341,10 @@ export class Connection implements LinkOwner, Attachment {
       will: connect.will && mountedWill(connect.will, this.#mount),
     })
     this.#state = { at: 'open', session, principal }
+    if (isPeer(connect, this.#mount)) {
+      session.numbering ??= new Numbering(core.epoch, 0, 0, Math.min(agreement.inflightMax, 1024))
+      this.#numbering = session.numbering
+    }
     core.counters.connectAccepted++
     // CONNACK is the first packet [MQTT-3.2.0-1], so it goes out before anything that waited for the session.
     const isAnswered = this.#outbox.send({
@@ -378,6 +385,7 @@ export class Connection implements LinkOwner, Attachment {
     this.#incoming.mountpoint = mountpoint
     this.#incoming.gateway = gateway
     this.#outbox.useAliases(agreement.topicAliasMaximum)
+    if (gateway !== '') this.#incoming.gate = this.#core.gate?.open(this.#link.identity, agreement.clientId)
   }
 
   /** Answers CONNECT with a refusal and closes [MQTT-3.1.4-2] [MQTT-3.2.2-7]. @param why empty = the code says it all */
@@ -480,10 +488,17 @@ export class Connection implements LinkOwner, Attachment {
     retain: boolean,
     dup: boolean,
     packetId: number,
-    _seq: Seq,
+    seq: Seq,
     recipient: Recipient | undefined,
   ): boolean {
-    return this.#outbox.sendPublish(message, qos, retain, dup, packetId, recipient)
+    const numbering = this.#numbering
+    if (numbering === undefined || seq === 0) {
+      return this.#outbox.sendPublish(message, qos, retain, dup, packetId, recipient, undefined)
+    }
+    const number = numbering.number(seq, packetId)
+    if (this.#outbox.sendPublish(message, qos, retain, dup, packetId, recipient, number)) return true
+    numbering.retract(seq, packetId, 'too_large')
+    return false
   }
 
   sendPubrel(packetId: number): void {

@@ -2,6 +2,7 @@
 import type { TimerWheel } from '../lib/timer-wheel.ts'
 import type { AuthenticationMethod, Authenticator, Authorizer } from '../ports/auth.ts'
 import type { Clock } from '../ports/clock.ts'
+import type { PublishGate } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
 import type { Store } from '../ports/store.ts'
@@ -26,10 +27,13 @@ export interface Core {
   readonly random: Random
   readonly log: Log
   readonly store: Store
+  /** Identity of the log; known once the store is loaded. */
+  epoch: string
   readonly authenticator: Authenticator
   readonly authorizer: Authorizer
   /** By name. */
   readonly authenticationMethods: ReadonlyMap<string, AuthenticationMethod>
+  readonly gate: PublishGate | undefined
   readonly wheel: TimerWheel
   readonly counters: Counters
   readonly ledger: Ledger

@@ -4,6 +4,7 @@
  */
 import type { Principal } from '../ports/auth.ts'
 import { mountBridgeTopic } from '../ports/gateway-topics.ts'
+import type { GateLink } from '../ports/local.ts'
 import { PacketFault } from '../protocol/fault.ts'
 import { PacketType } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
@@ -18,18 +19,17 @@ export class IncomingPublishes {
   readonly #core: Core
   readonly #acks: AckQueue
   readonly #aliases: InboundAliases
-  readonly #isGateway: boolean
   /** Put before every topic. */
   mountpoint = ''
   /** The gateway at the other end, as its topic level; empty for other clients. */
   gateway = ''
+  /** Of a gateway. */
+  gate: GateLink | undefined
 
-  /** @param isGateway the peer numbers its messages */
-  constructor(core: Core, acks: AckQueue, isGateway: boolean) {
+  constructor(core: Core, acks: AckQueue) {
     this.#core = core
     this.#acks = acks
     this.#aliases = new InboundAliases(core.settings.topicAliasMaximum)
-    this.#isGateway = isGateway
   }
 
   /** PUBLISH. @throws PacketFault */
@@ -45,11 +45,11 @@ export class IncomingPublishes {
     if (qos > 0) this.#checkReceiveMaximum(session)
     const bridgeTopic = this.gateway === '' ? undefined : mountBridgeTopic(resolved.topic, this.gateway)
     if (bridgeTopic === undefined) {
-      publishPath.publish(this.#mounted(resolved), principal, session, this.#isGateway)
+      publishPath.publish(this.#mounted(resolved), principal, session, this.gate)
     } else {
       const aboutBridge = resolved.withTopic(bridgeTopic)
       aboutBridge.retain = false
-      publishPath.publish(aboutBridge, undefined, session, false)
+      publishPath.publish(aboutBridge, undefined, session, undefined)
     }
     if (qos === 0) return
     const { reasonCode, ticket } = publishPath

@@ -50,6 +50,9 @@ export class Ledger {
   #nextTellMs = Number.NEGATIVE_INFINITY
   #isTold = true
 
+  /** Told of every drop. */
+  onDrop: ((drop: Drop) => void) | undefined
+
   constructor(store: LedgerStore, clock: Clock) {
     this.#store = store
     this.#clock = clock
@@ -77,6 +80,7 @@ export class Ledger {
   }
 
   droppedRange(drop: Drop): void {
+    this.onDrop?.(drop)
     const nowMs = this.#clock.wallMs()
     const latest = this.#latestOf(drop)
     const record: LossRecord =

@@ -2,6 +2,7 @@
 import { assert } from '../lib/assert.ts'
 import type { LocalConsumer, LocalSession, LocalSessionOptions } from '../ports/local.ts'
 import type { Seq, Ticket } from '../ports/store.ts'
+import type { Numbering } from '../protocol/numbering.ts'
 import type { Qos, SubscriptionRequest } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Core } from './core.ts'
@@ -67,6 +68,13 @@ export class LocalClient implements LocalSession, Attachment {
     }
   }
 
+  refuse(packetId: number): void {
+    const { window, clientId } = this.#session
+    const seq = window.stateOf(packetId) === SlotState.free ? 0 : window.seqOf(packetId)
+    if (seq > 0) this.#core.ledger.dropped('remote_refused', clientId, 0, seq)
+    this.acknowledge(packetId)
+  }
+
   resume(): void {
     this.#core.delivery.advance(this.#session)
   }
@@ -76,8 +84,8 @@ export class LocalClient implements LocalSession, Attachment {
     const { incomingQos2, clientId } = this.#session
     const { qos, packetId } = message
     const isHandshake = qos === 2 && packetId !== 0
-    if (isHandshake && incomingQos2.has(packetId)) return this.#openTicket // [MQTT-4.3.3-10]
-    publishPath.publish(message, undefined, this.#session, false)
+    if (isHandshake && incomingQos2.has(packetId)) return this.openTicket // [MQTT-4.3.3-10]
+    publishPath.publish(message, undefined, this.#session, undefined)
     if (publishPath.reasonCode >= 0x80) return undefined
     if (!isHandshake) return publishPath.ticket
     this.#session.addIncomingQos2(packetId)
@@ -88,11 +96,11 @@ export class LocalClient implements LocalSession, Attachment {
   released(packetId: number): Ticket {
     const session = this.#session
     if (session.removeIncomingQos2(packetId)) this.#core.store.inbox.release(session.clientId, packetId)
-    return this.#openTicket
+    return this.openTicket
   }
 
   /** The commit that everything written so far is in; 0 when all of it is durable. */
-  get #openTicket(): Ticket {
+  get openTicket(): Ticket {
     const { lastTicket, durableTicket } = this.#core.store
     return lastTicket > durableTicket ? lastTicket : 0
   }
@@ -109,6 +117,18 @@ export class LocalClient implements LocalSession, Attachment {
     this.#core.retained.match(topicFilter, (message) => {
       if (message.expiresAtMs > nowMs) found(message)
     })
+  }
+
+  canPublish(message: Publish): boolean {
+    return this.#core.publishPath.canStore(message)
+  }
+
+  get numbering(): Numbering | undefined {
+    return this.#session.numbering
+  }
+
+  set numbering(numbering: Numbering | undefined) {
+    this.#session.numbering = numbering
   }
 
   get backlogCount(): number {

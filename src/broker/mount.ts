@@ -33,12 +33,17 @@ export function mayPublishWill(authorizer: Authorizer, principal: Principal, wil
 /** CONNACK properties; a bridge of ours hears that we are one of its kind. */
 export function greeted(
   connect: Connect,
-  { gateway }: Mount,
+  mount: Mount,
   properties: ConnackProperties | undefined,
 ): ConnackProperties | undefined {
-  const isBridge = connect.properties?.userProperties?.some(([name]) => name === bridgeProperty) ?? false
-  if (!isBridge || gateway === '') return properties
+  if (!isPeer(connect, mount)) return properties
   return { ...properties, userProperties: [[bridgeProperty, '1']] }
+}
+
+/** A bridge of ours, which numbers its messages and wants those to it numbered. */
+export function isPeer({ properties }: Connect, { gateway }: Mount): boolean {
+  if (gateway === '') return false
+  return properties?.userProperties?.some(([name]) => name === bridgeProperty) ?? false
 }
 
 function bridgeTopicOf(will: Will, { gateway }: Mount): string | undefined {

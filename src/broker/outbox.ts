@@ -16,6 +16,7 @@ import type {
   Qos,
   Suback,
   Unsuback,
+  UserProperties,
   Version,
 } from '../protocol/packet.ts'
 import { encodePublish, type Publish } from '../protocol/packets/publish.ts'
@@ -86,7 +87,10 @@ export class Outbox implements Flushable {
     }
   }
 
-  /** @returns false when the client does not take packets of this size; nothing is sent then */
+  /**
+   * @param extra behind the user properties of the message
+   * @returns false when the client does not take packets of this size; nothing is sent then
+   */
   sendPublish(
     message: Publish,
     qos: Qos,
@@ -94,9 +98,10 @@ export class Outbox implements Flushable {
     dup: boolean,
     packetId: number,
     recipient: Recipient | undefined,
+    extra: UserProperties | undefined,
   ): boolean {
     const sent = this.mountpoint === '' && this.gateway === '' ? message : this.#unmounted(message)
-    const properties = this.version === 5 ? this.#propertiesFor(message, recipient) : undefined
+    const properties = this.version === 5 ? this.#propertiesFor(message, recipient, extra) : undefined
     if (this.#aliases !== undefined) {
       return this.#sendAliased(this.#aliases, sent, qos, retain, dup, packetId, properties)
     }
@@ -175,13 +180,18 @@ export class Outbox implements Flushable {
     return this.mountpoint === '' ? message : message.withTopic(message.topic.slice(this.mountpoint.length))
   }
 
-  #propertiesFor(message: Publish, recipient: Recipient | undefined): PublishProperties | undefined {
+  #propertiesFor(
+    message: Publish,
+    recipient: Recipient | undefined,
+    extra: UserProperties | undefined,
+  ): PublishProperties | undefined {
     const subscriptionIdentifiers = recipient?.subscriptionIdentifiers
     const expires = message.expiresAtMs !== Number.POSITIVE_INFINITY
-    if (subscriptionIdentifiers === undefined && !expires) return message.properties
+    if (subscriptionIdentifiers === undefined && !expires && extra === undefined) return message.properties
     return {
       ...message.properties,
       ...(subscriptionIdentifiers && { subscriptionIdentifiers }),
+      ...(extra && { userProperties: [...(message.properties?.userProperties ?? []), ...extra] }),
       ...(expires && { messageExpiryInterval: this.#secondsLeft(message) }), // [MQTT-3.3.2-6]
     }
   }

@@ -8,7 +8,7 @@
 import type { Authorizer, Principal } from '../ports/auth.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Lane } from '../ports/lane.ts'
-import type { PublishGate } from '../ports/local.ts'
+import type { GateLink } from '../ports/local.ts'
 import type { Seq, Store, Ticket } from '../ports/store.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import { ReasonCode } from '../protocol/reason.ts'
@@ -26,7 +26,6 @@ export const noTicket: Ticket = 0
 
 export class PublishPath {
   readonly #authorizer: Authorizer
-  readonly #gate: PublishGate | undefined
   readonly #store: Store
   readonly #clock: Clock
   readonly #router: Router
@@ -43,7 +42,6 @@ export class PublishPath {
 
   constructor(parts: {
     authorizer: Authorizer
-    gate: PublishGate | undefined
     store: Store
     clock: Clock
     router: Router
@@ -55,7 +53,6 @@ export class PublishPath {
     settings: BrokerSettings
   }) {
     this.#authorizer = parts.authorizer
-    this.#gate = parts.gate
     this.#store = parts.store
     this.#clock = parts.clock
     this.#router = parts.router
@@ -72,37 +69,58 @@ export class PublishPath {
    * to wait for first; `noTicket` = none.
    * @param principal undefined for messages made inside the house, which are always allowed
    * @param session the publisher's, for No Local
-   * @param isGateway the peer numbers its messages
+   * @param gate of a peer that numbers its messages
    */
-  publish(message: Publish, principal: Principal | undefined, session: Session | undefined, isGateway: boolean): void {
+  publish(
+    message: Publish,
+    principal: Principal | undefined,
+    session: Session | undefined,
+    gate: GateLink | undefined,
+  ): void {
     this.reasonCode = ReasonCode.success
     this.ticket = noTicket
     this.#counters.receivedMessages++
     if (principal !== undefined && !this.#authorizer.mayPublish(principal, message.topic)) {
       this.#counters.dropped.notAuthorized++
       this.reasonCode = ReasonCode.notAuthorized
+      gate?.refused(message, true)
       return
     }
-    let admitted: Publish | undefined = message
-    if (isGateway && this.#gate !== undefined && principal !== undefined) {
-      if (message.qos > 0 && !this.#store.isWritable) {
-        // Nothing may be recognised later that is refused now.
-        this.#refuseUnwritable()
-        return
-      }
-      admitted = this.#gate.admit(`${principal.identity ?? ''}/${principal.clientId}`, message)
-      // The mark of the message, and the message itself when it came before, are in the open commit at the latest.
-      if (admitted !== message) this.ticket = this.#store.lastTicket
-      if (admitted === undefined) {
-        this.#counters.duplicatesRecognised++
-        return
-      }
+    if (gate !== undefined && !this.#admit(message, gate)) return
+    if (session !== undefined) message.publisher = session.clientId
+    const interval = message.properties?.messageExpiryInterval
+    if (interval !== undefined) message.expiresAtMs = this.#clock.nowMs() + interval * 1000
+    if (message.retain) this.#retain(message)
+    this.#route(message, session)
+  }
+
+  /** Whether a message that may be numbered goes on; if not, what to acknowledge it with is decided. */
+  #admit(message: Publish, gate: GateLink): boolean {
+    if (message.qos > 0 && !this.canStore(message)) {
+      // Nothing may be recognised later that is refused now.
+      gate.refused(message, false)
+      this.#refuseUnwritable()
+      return false
     }
-    if (session !== undefined) admitted.publisher = session.clientId
-    const interval = admitted.properties?.messageExpiryInterval
-    if (interval !== undefined) admitted.expiresAtMs = this.#clock.nowMs() + interval * 1000
-    if (admitted.retain) this.#retain(admitted)
-    this.#route(admitted, session)
+    const admission = gate.admit(message)
+    if (admission === 'unnumbered') return true
+    if (admission === 'wait') {
+      this.reasonCode = ReasonCode.quotaExceeded
+      return false
+    }
+    // The mark of the message, and the message itself when it came before, are in the open commit at the latest.
+    this.ticket = this.#store.lastTicket
+    if (admission === 'new') return true
+    this.#counters.duplicatesRecognised++
+    return false
+  }
+
+  /** false: a durable session that wants this QoS >= 1 message would have it refused now. */
+  canStore(message: Publish): boolean {
+    if (!this.#store.isWritable) return false
+    if (!this.#backlog.isNearlyFull) return true
+    const lane = this.#laneRules.laneOf(message)
+    return this.#backlog.whenFull(lane) !== 'refuse' || !this.#backlog.isFull(lane)
   }
 
   /** A message of the broker about itself, QoS 0: nobody's rights are asked, and it is not among those received. */

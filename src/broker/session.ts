@@ -20,6 +20,7 @@ import type { WheelTimer } from '../lib/timer-wheel.ts'
 import type { Lane } from '../ports/lane.ts'
 import type { QueueLimits } from '../ports/local.ts'
 import type { OutboundRecord, Seq, SessionRecord, Ticket } from '../ports/store.ts'
+import type { Numbering } from '../protocol/numbering.ts'
 import type { Qos, Version } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { SessionFeeds } from './retained-feed.ts'
@@ -114,6 +115,8 @@ export class Session {
   memberships: Memberships | undefined
 
   #subscriptions = noSubscriptions
+  /** When the client wants its messages numbered. */
+  numbering: Numbering | undefined
   readonly window = new SendWindow()
   readonly waiting: RingQueue<Waiting>
   /** Bounded by the window. */

@@ -67,6 +67,10 @@ export class SessionTable {
     this.#publishWill = parts.publishWill
   }
 
+  find(clientId: string): Session | undefined {
+    return this.#sessions.get(clientId)
+  }
+
   get count(): number {
     return this.#sessions.size
   }

@@ -4,6 +4,7 @@ import { createFilterFile } from '../adapters/filter-file/filter-file.ts'
 import { Bridge } from '../bridge/bridge.ts'
 import { DeviceList } from '../bridge/devices.ts'
 import type { Marks } from '../bridge/marks.ts'
+import { GatewayReceiver } from '../bridge/receiver.ts'
 import { subscriptionsFor } from '../bridge/remote-subscriptions.ts'
 import { Uplink } from '../bridge/uplink.ts'
 import type { BridgeSettings, Settings } from '../config/settings.ts'
@@ -45,6 +46,11 @@ async function makeBridge(
   const { mqtt } = settings
   const { local, epoch, clock, random } = parts
   const log = parts.log.child({ part: `bridge ${bridge.name}` })
+  const receiver = new GatewayReceiver(parts.marks)
+  receiver.onGap = (gap) => {
+    const { lane, firstSeq, lastSeq } = gap
+    if (gap.isUnexplained) log.error({ lane, firstSeq, seq: lastSeq }, 'messages of the remote broker are missing')
+  }
   const dialers = await makeDialers(bridge, mqtt.packetBytesMax)
   return new Bridge({
     settings: bridge,
@@ -52,6 +58,7 @@ async function makeBridge(
     log,
     clock,
     local,
+    receiver,
     marks: parts.marks,
     devices,
     makeUplink: (owner) =>

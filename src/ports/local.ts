@@ -1,6 +1,7 @@
 /**
  * The broker as seen from inside the process: what a bridge needs to be one more client, without a socket between.
  */
+import type { Numbering } from '../protocol/numbering.ts'
 import type { Qos, SubscriptionRequest } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Lane } from './lane.ts'
@@ -63,6 +64,14 @@ export interface LocalSession {
   forgetIncoming(): void
   /** Calls `found` with each retained message that `topicFilter` matches and that has not expired. */
   retained(topicFilter: string, found: (message: Publish) => void): void
+  /** false: a QoS >= 1 message under this topic would be refused now. */
+  canPublish(message: Publish): boolean
+  /** The commit that everything written so far is in; 0 when all of it is durable. */
+  readonly openTicket: Ticket
+  /** Hears of what is dropped on purpose before it reaches the consumer. */
+  numbering: Numbering | undefined
+  /** The remote side will never take this message: it is done with, and stands in the ledger. */
+  refuse(packetId: number): void
   /** QoS >= 1 messages in the log that this session has not acknowledged: an upper bound, for people. */
   readonly backlogCount: number
 }
@@ -93,13 +102,23 @@ export interface HouseVoice {
   say(topic: string, payload: () => Uint8Array): void
 }
 
-/**
- * Looks at every message of connections whose listener accepts gateways, before anybody else does.
- */
+/** Recognises messages that peers number: gateways below us, or the broker above a bridge. */
 export interface PublishGate {
-  /**
-   * @returns the message to go on with, or undefined when it was taken before: it is acknowledged then, and nothing
-   * else happens
-   */
-  admit(peer: string, message: Publish): Publish | undefined
+  /** A peer connected. */
+  open(identity: string | undefined, clientId: string): GateLink
+}
+
+/**
+ * `unnumbered`: nobody's business. `new`: take it; its number is taken off, and that it came is part of the open group
+ * commit. `again`: it was taken before; it is acknowledged once the open group commit is durable, and nothing else
+ * happens. `wait`: refuse it for the moment, because one before it was refused.
+ */
+export type Admission = 'unnumbered' | 'new' | 'again' | 'wait'
+
+/** One connection of a peer that numbers its messages. */
+export interface GateLink {
+  /** Asked before anybody else sees the message. What is admitted must be taken. */
+  admit(message: Publish): Admission
+  /** The message was not taken. @param isForGood it never will be */
+  refused(message: Publish, isForGood: boolean): void
 }

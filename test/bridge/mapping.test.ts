@@ -1,11 +1,6 @@
 import t from 'tap'
 import { Mapping, type MappingRule } from '../../src/bridge/mapping.ts'
-import { Marks } from '../../src/bridge/marks.ts'
-import { findNumber, formatNumber } from '../../src/bridge/message-number.ts'
-import { GatewayReceiver } from '../../src/bridge/receiver.ts'
 import { RoundTrip } from '../../src/bridge/round-trip.ts'
-import type { Mark } from '../../src/ports/store.ts'
-import { Publish } from '../../src/protocol/packets/publish.ts'
 
 function rule(filter: string, localPrefix = '', remotePrefix = ''): MappingRule {
   return { filter, qos: 1, localPrefix, remotePrefix }
@@ -60,54 +55,6 @@ t.test('a message crosses with the QoS of its publisher, and no higher than the 
     { topicFilter: 'a/b', qos: 0 },
     { topicFilter: '#', qos: 2 },
   ])
-})
-
-t.test('a message number reads back as it was written, and nothing else reads as one', async (t) => {
-  const number = { epoch: '0123abcdef', lane: 2, seq: 2 ** 40 }
-  t.same(findNumber([['x-b-seq', formatNumber(number)]]), number)
-  for (const text of ['', '1', 'a.0', 'a.0.1.2', 'A.0.1', 'a.-1.1', 'a.0.x', `${'a'.repeat(40)}.0.1`]) {
-    t.equal(findNumber([['x-b-seq', text]]), undefined, `"${text}"`)
-  }
-  t.equal(findNumber(undefined), undefined)
-})
-
-t.test('the receiver takes each number of an epoch once and in rising order', async (t) => {
-  const stored = new Map<string, Mark>()
-  const receiver = new GatewayReceiver(new Marks({ set: (key, mark) => stored.set(key, mark) }))
-  const send = (peer: string, epoch: string, seq: number) =>
-    receiver.admit(
-      peer,
-      Publish.create({
-        topic: 't',
-        payload: 'p',
-        properties: {
-          contentType: 'text/plain',
-          userProperties: [
-            ['mine', '1'],
-            ['x-b-seq', formatNumber({ epoch, lane: 0, seq })],
-          ],
-        },
-      }),
-    )
-  t.same(
-    send('g1', 'aa', 5)?.properties,
-    { contentType: 'text/plain', userProperties: [['mine', '1']] },
-    'number taken off',
-  )
-  t.equal(send('g1', 'aa', 5), undefined)
-  t.equal(send('g1', 'aa', 4), undefined)
-  t.ok(send('g1', 'aa', 9), 'seqs need not be dense')
-  t.ok(send('g2', 'aa', 5), 'another gateway counts for itself')
-  t.ok(send('g1', 'bb', 1), 'a new epoch starts anew')
-  t.same(stored.get('g1/0'), { epoch: 'bb', seq: 1 })
-
-  const marks = new Marks({ set: () => {} })
-  marks.restore('g1/0', { epoch: 'bb', seq: 1 })
-  const restarted = new GatewayReceiver(marks)
-  const again = Publish.create({ topic: 't', payload: 'p', properties: { userProperties: [['x-b-seq', 'bb.0.1']] } })
-  t.equal(restarted.admit('g1', again), undefined, 'after a restart it still knows')
-  const plain = Publish.create({ topic: 't', payload: 'p' })
-  t.equal(receiver.admit('g1', plain), plain, "a message without a number is nobody's business")
 })
 
 t.test('silence is given two round trips and two seconds, and never more than the setting', async (t) => {

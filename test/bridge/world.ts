@@ -6,12 +6,12 @@ import { DeviceList } from '../../src/bridge/devices.ts'
 import { Fleet } from '../../src/bridge/fleet.ts'
 import type { MappingRule } from '../../src/bridge/mapping.ts'
 import { Marks } from '../../src/bridge/marks.ts'
-import { GatewayReceiver } from '../../src/bridge/receiver.ts'
+import { type Gap, GatewayReceiver } from '../../src/bridge/receiver.ts'
 import { subscriptionsFor } from '../../src/bridge/remote-subscriptions.ts'
 import type { StarterSettings } from '../../src/bridge/starter.ts'
 import { Uplink, type UplinkSettings } from '../../src/bridge/uplink.ts'
 import { Backoff } from '../../src/lib/backoff.ts'
-import type { Store } from '../../src/ports/store.ts'
+import type { Store, StoreOwner } from '../../src/ports/store.ts'
 import type { ListenerTraits } from '../../src/ports/transport.ts'
 import type { Connect } from '../../src/protocol/packet.ts'
 import { Publish } from '../../src/protocol/packets/publish.ts'
@@ -36,6 +36,7 @@ export const durable = (clientId: string): Connect & { clientId: string } =>
 
 /** One gateway under one cloud; each can crash and come back over what was durable. */
 export class World {
+  readonly #options: Options
   readonly clock = new VirtualClock()
   readonly random = new SeededRandom(7)
   readonly edgeDisk = new MemoryDisk()
@@ -49,10 +50,16 @@ export class World {
   cloud!: TestBroker
   bridge!: Bridge
   fleet!: Fleet
+  cloudReceiver!: GatewayReceiver
+  edgeReceiver!: GatewayReceiver
+  /** Everything that either side missed, over all restarts. */
+  readonly cloudGaps: Gap[] = []
+  readonly edgeGaps: Gap[] = []
 
   readonly starter: Partial<StarterSettings>
 
   private constructor(options: Options) {
+    this.#options = options
     this.starter = options.starter ?? {}
     this.out = options.out ?? [everything]
     this.in = options.in ?? []
@@ -85,26 +92,33 @@ export class World {
 
   static async make(options: Options = {}): Promise<World> {
     const world = new World(options)
-    await world.startCloud(options.cloudStore)
-    await world.startEdge(options.edgeStore)
+    await world.startCloud()
+    await world.startEdge()
     return world
   }
 
-  async startCloud(wrap: (store: Store) => Store = (store) => store): Promise<void> {
+  async startCloud(): Promise<void> {
     const { clock, random, cloudDisk } = this
-    const store = wrap(new MemoryStore({ clock, random, disk: cloudDisk }))
+    const store = (this.#options.cloudStore ?? itself)(new MemoryStore({ clock, random, disk: cloudDisk }))
     const marks = marksOf(store, cloudDisk)
-    this.cloud = await TestBroker.start({ clock, store, gate: new GatewayReceiver(marks) })
+    this.cloudReceiver = new GatewayReceiver(marks)
+    this.cloudReceiver.onGap = (gap) => {
+      this.cloudGaps.push(gap)
+      this.fleet.onGap(gap)
+    }
+    this.cloud = await TestBroker.start({ clock, store, gate: this.cloudReceiver })
     this.fleet = new Fleet({ local: this.cloud.broker, clock, log: silentLog })
     this.fleet.start()
     this.wire.acceptor = this.cloud.broker
   }
 
-  async startEdge(wrap: (store: Store) => Store = (store) => store): Promise<void> {
+  async startEdge(): Promise<void> {
     const { clock, random, edgeDisk } = this
-    const store = wrap(new MemoryStore({ clock, random, disk: edgeDisk }))
+    const store = (this.#options.edgeStore ?? itself)(new MemoryStore({ clock, random, disk: edgeDisk }))
     const marks = marksOf(store, edgeDisk)
     this.edge = await TestBroker.start({ clock, store, settings: { sys: edgeSys } })
+    this.edgeReceiver = new GatewayReceiver(marks)
+    this.edgeReceiver.onGap = (gap) => this.edgeGaps.push(gap)
     const devices = new DeviceList({ local: this.edge.broker, clock, nodeName: edgeSys.nodeName })
     this.bridge = new Bridge({
       settings: {
@@ -112,6 +126,7 @@ export class World {
         clientId: 'edge-gw1',
         notifications: true,
         lostAfterSeconds: 30,
+        inflightMax: 16,
         startType: 'automatic',
         threshold: 10,
         idleTimeoutSeconds: 60,
@@ -123,6 +138,7 @@ export class World {
       log: silentLog,
       clock,
       local: this.edge.broker,
+      receiver: this.edgeReceiver,
       marks,
       devices,
       makeUplink: (owner) =>
@@ -148,6 +164,8 @@ export class World {
   }
 
   async crashCloud(): Promise<void> {
+    this.cloud.store.bind({ onDurable() {}, onFailure() {}, onRecovered() {} })
+    this.wire.acceptor = undefined
     this.wire.cut()
     await this.startCloud()
   }
@@ -205,10 +223,50 @@ export function publishMany(client: TestClient, from: number, to: number): void 
 
 export const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => String(from + i))
 
+const itself = (store: Store): Store => store
+
 const edgeSys = { nodeName: 'gw1', version: '0', intervalMs: 60_000, heartbeatMs: 30_000, withMosquitto: false }
 
 function marksOf(store: Store, disk: MemoryDisk): Marks {
   const marks = new Marks(store.marks)
   for (const [key, mark] of disk.marks) marks.restore(key, mark)
   return marks
+}
+
+/**
+ * Store that notes the payload of every message that became durable, in order: what a broker took, whoever reads it.
+ * Use with `cloudStore` or `edgeStore`, also after a crash.
+ */
+export function noting(taken: string[]): (store: Store) => Store {
+  return (store) => {
+    const open: { readonly ticket: number; readonly payload: string }[] = []
+    const log = overlaid(store.log, {
+      append: (publish: Publish, ...rest: []) => {
+        const seq = store.log.append(publish, ...rest)
+        open.push({ ticket: store.lastTicket, payload: publish.payload.toString() })
+        return seq
+      },
+    })
+    const bind = (owner: StoreOwner) =>
+      store.bind({
+        onDurable: (ticket) => {
+          while (open[0] !== undefined && open[0].ticket <= ticket) taken.push(open.shift()?.payload ?? '')
+          owner.onDurable(ticket)
+        },
+        onFailure: (failure) => owner.onFailure(failure),
+        onRecovered: () => owner.onRecovered(),
+      })
+    return overlaid(store, { log, bind })
+  }
+}
+
+/** `target` with some members replaced; the others stay its own. */
+function overlaid<T extends object>(target: T, members: Partial<T>): T {
+  return new Proxy(target, {
+    get(_target, name) {
+      if (name in members) return members[name as keyof T]
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
 }

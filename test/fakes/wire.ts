@@ -100,6 +100,7 @@ export class Wire implements Dialer {
   }
 
   restore(): void {
+    if (!this.#isBlackHole) return
     this.#isBlackHole = false
     for (const end of this.#ends) end.peer = undefined
     this.#ends.clear()
