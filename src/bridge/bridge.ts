@@ -1,72 +1,61 @@
 /**
- * One bridge: a durable session of the local broker joined to an uplink. The session's log and cursor are the store
- * and forward; nothing is queued here. A message leaves the log when the remote broker has acknowledged it, and while
- * the uplink is away nothing moves.
+ * One bridge: durable sessions of the local broker, one for each lane, joined to an uplink. The log and their cursors
+ * are the store and forward; nothing is queued here. A message leaves the log when the remote broker has acknowledged
+ * it, and while the uplink is away nothing moves.
  *
- *   local session --deliver--> number, map topic --> uplink        uplink --onMessage--> map topic --> local publish
+ *   lane sessions --deliver--> number, map topic --> uplink        uplink --onMessage--> map topic --> local publish
  *        ^---- acknowledge ----------- PUBACK <-------+                 +<-- PUBACK once the local commit is durable
  */
 import { RingQueue } from '../lib/ring-queue.ts'
-import type { Clock } from '../ports/clock.ts'
-import type { GateLink, LocalBroker, LocalConsumer, LocalSession } from '../ports/local.ts'
+import type { Clock, Timer } from '../ports/clock.ts'
+import type { GateLink, LocalBroker } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
-import type { Seq, Ticket } from '../ports/store.ts'
-import { Numbering } from '../protocol/numbering.ts'
-import { type AckType, PacketType, type PublishProperties, type Qos } from '../protocol/packet.ts'
+import type { Ticket } from '../ports/store.ts'
+import { type AckType, PacketType } from '../protocol/packet.ts'
 import { Publish } from '../protocol/packets/publish.ts'
-import { ReasonCode, reasonName } from '../protocol/reason.ts'
+import { type ReasonCode, reasonName } from '../protocol/reason.ts'
 import type { DeviceList } from './devices.ts'
 import { Herald, type HeraldSettings } from './herald.ts'
 import { Mapping, type MappingRule } from './mapping.ts'
 import type { Marks } from './marks.ts'
+import { type BridgeStatus, Monitor, type MonitorSettings } from './monitor.ts'
+import { type Pace, Pacer } from './pacer.ts'
 import type { GatewayReceiver } from './receiver.ts'
 import { subscriptionsFor } from './remote-subscriptions.ts'
+import { Sender } from './sender.ts'
 import { Starter, type StarterSettings } from './starter.ts'
-import type { Greeting, RemoteSide, Uplink, UplinkOwner, UplinkState } from './uplink.ts'
+import type { Greeting, RemoteSide, Uplink, UplinkOwner } from './uplink.ts'
 
-export interface BridgeSettings extends HeraldSettings, StarterSettings {
+export interface BridgeSettings extends HeraldSettings, StarterSettings, MonitorSettings {
   readonly inflightMax: number
+  /** Messages per second; 0 = as many as the line takes. */
+  readonly rateMax: number
   readonly out: readonly MappingRule[]
   readonly in: readonly MappingRule[]
 }
 
-export interface BridgeStatus {
-  readonly name: string
-  readonly state: UplinkState
-  /** Messages in the log that the remote broker has not acknowledged: an upper bound. */
-  readonly backlogCount: number
-  readonly forwardedCount: number
-  readonly receivedCount: number
-  /** Messages the remote broker will not have, whatever we do. */
-  readonly rejectedCount: number
-  readonly roundTripMs: number
-}
+const lookMs = 1000
 
-export class Bridge implements LocalConsumer, UplinkOwner {
+export class Bridge implements UplinkOwner {
   readonly #settings: BridgeSettings
-  readonly #epoch: string
   readonly #log: Log
   readonly #clock: Clock
-  readonly #marks: Marks
   readonly #receiver: GatewayReceiver
-  readonly #numbering: Numbering
-  #out: Mapping
   #in: Mapping
   readonly #uplink: Uplink
-  readonly #session: LocalSession
+  readonly #pacer: Pacer
+  readonly #sender: Sender
   readonly #herald: Herald
   readonly #starter: Starter
+  readonly #monitor: Monitor
   /** Acknowledgements to the remote side that wait for the local commit. */
   readonly #acks: RingQueue<{ readonly ticket: Ticket; readonly packetId: number; readonly type: AckType }>
   readonly #devices: DeviceList | undefined
   /** The connection, as the receiving end of numbered messages. */
   #gate: GateLink
-  /** The last message that the remote side is known to have. */
-  #ackedSeq: Seq
   #isPeer = false
-  #forwardedCount = 0
   #receivedCount = 0
-  #rejectedCount = 0
+  #look: Timer | undefined
 
   /**
    * @param parts.devices told to a remote side that is a Tidegate
@@ -85,36 +74,42 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     devices: DeviceList | undefined
     makeUplink: (owner: UplinkOwner) => Uplink
   }) {
-    this.#settings = parts.settings
-    this.#epoch = parts.epoch
-    this.#log = parts.log
-    this.#clock = parts.clock
-    this.#marks = parts.marks
+    const { settings, epoch, log, clock, local, marks } = parts
+    this.#settings = settings
+    this.#log = log
+    this.#clock = clock
     this.#receiver = parts.receiver
     this.#gate = this.#openGate()
-    const acked = parts.marks.get(this.#ackedKey)
-    this.#ackedSeq = acked?.epoch === parts.epoch ? acked.seq : 0
-    this.#numbering = new Numbering(parts.epoch, 0, this.#ackedSeq, parts.settings.inflightMax)
-    this.#out = new Mapping(parts.settings.out, 'out')
-    this.#in = new Mapping(parts.settings.in, 'in')
+    this.#in = new Mapping(settings.in, 'in')
     this.#acks = new RingQueue(65_535)
     this.#devices = parts.devices
     this.#devices?.onChange(() => this.#tellDevices())
-    this.#herald = new Herald(parts.settings, parts.epoch, parts.marks)
+    this.#herald = new Herald(settings, epoch, marks)
     this.#uplink = parts.makeUplink(this)
-    this.#session = parts.local.openSession(`$bridge/${parts.settings.name}`, this)
-    this.#session.numbering = this.#numbering
-    this.#subscribe()
+    this.#pacer = new Pacer(clock, paceOf(settings.rateMax))
+    this.#sender = new Sender({
+      settings,
+      epoch,
+      clock,
+      log,
+      local,
+      marks,
+      pacer: this.#pacer,
+      out: new Mapping(settings.out, 'out'),
+      uplink: () => this.#uplink,
+      onDurable: (ticket) => this.#onDurable(ticket),
+    })
     const bridge = this
-    this.#starter = new Starter(parts.settings, parts.clock, {
+    this.#monitor = new Monitor({ settings, epoch, clock, log, local, sender: this.#sender, uplink: this.#uplink })
+    this.#starter = new Starter(settings, clock, {
       get isStopped() {
         return bridge.#uplink.state === 'stopped'
       },
       get backlogCount() {
-        return bridge.#session.backlogCount
+        return bridge.#sender.backlogCount
       },
       get messageCount() {
-        return bridge.#forwardedCount + bridge.#receivedCount
+        return bridge.#sender.forwardedCount + bridge.#receivedCount
       },
       connect: () => this.#uplink.start(),
       disconnect: () => this.#disconnect(),
@@ -123,39 +118,24 @@ export class Bridge implements LocalConsumer, UplinkOwner {
 
   /** New rules for what crosses: both sides are asked only for what differs. */
   map(rules: { readonly out: readonly MappingRule[]; readonly in: readonly MappingRule[] }): void {
-    this.#out = new Mapping(rules.out, 'out')
     this.#in = new Mapping(rules.in, 'in')
-    this.#subscribe()
+    this.#sender.subscribe(new Mapping(rules.out, 'out'))
     this.#uplink.subscribe(subscriptionsFor(rules.in))
   }
 
-  #subscribe(): void {
-    this.#session.subscribe(
-      this.#out.subscriptions.map(({ topicFilter, qos }) => ({
-        topicFilter,
-        qos,
-        // What came in over this bridge does not go back over it.
-        noLocal: true,
-        retainAsPublished: true,
-        retainHandling: 2 as const,
-      })),
-    )
-  }
-
   get status(): BridgeStatus {
-    return {
-      name: this.#settings.name,
-      state: this.#uplink.state,
-      backlogCount: this.#session.backlogCount,
-      forwardedCount: this.#forwardedCount,
-      receivedCount: this.#receivedCount,
-      rejectedCount: this.#rejectedCount,
-      roundTripMs: this.#uplink.roundTripMs,
-    }
+    return { ...this.#monitor.status(), receivedCount: this.#receivedCount }
   }
 
   start(): void {
     this.#starter.start()
+    this.#look ??= this.#clock.after(lookMs, () => this.#lookAround())
+  }
+
+  #lookAround(): void {
+    this.#look = this.#clock.after(lookMs, () => this.#lookAround())
+    const probe = this.#monitor.look()
+    if (probe !== undefined) this.#tell(probe)
   }
 
   /**
@@ -167,7 +147,16 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     if (until === undefined) this.#tellDevices()
   }
 
+  /** @param pace undefined = as the settings say */
+  setPace(pace: Pace | undefined): void {
+    this.#pacer.setPace(pace ?? paceOf(this.#settings.rateMax))
+    this.#log.info({ rate: pace?.rate, count: this.#sender.backlogCount }, 'pace of the bridge set')
+    this.#sender.resume()
+  }
+
   stop(): void {
+    this.#look?.cancel()
+    this.#look = undefined
     this.#starter.stop()
   }
 
@@ -176,76 +165,7 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     this.#uplink.stop()
   }
 
-  // ---- local -> remote ----
-
-  get canTake(): boolean {
-    return this.#uplink.canTake
-  }
-
-  /** Towards a Tidegate messages have numbers in place of a QoS 2 handshake. */
-  get outlivesUs(): boolean {
-    return !this.#isPeer
-  }
-
-  deliver(message: Publish, qos: Qos, retain: boolean, dup: boolean, packetId: number, seq: Seq): void {
-    const topic = this.#out.map(message.topic)
-    if (topic === undefined) {
-      // Subscribed by an earlier configuration, and waiting in the log since.
-      this.#session.acknowledge(packetId)
-      return
-    }
-    const mapped = topic === message.topic ? message : message.withTopic(topic)
-    const properties = this.#propertiesFor(message, packetId, seq)
-    const ruled = this.#out.qosOf(message.topic, qos)
-    const sentQos = ruled === 2 && this.#isPeer ? 1 : ruled
-    if (this.#uplink.publish(mapped, sentQos, retain, dup, packetId, properties)) {
-      this.#forwardedCount++
-      return
-    }
-    this.#numbering.retract(seq, packetId, 'too_large')
-    this.#reject(message.topic, packetId, 'larger than the remote broker takes')
-  }
-
-  #propertiesFor(message: Publish, packetId: number, seq: Seq): PublishProperties | undefined {
-    const isExpiring = message.expiresAtMs !== Number.POSITIVE_INFINITY
-    if (seq === 0 && !isExpiring) return message.properties
-    const number = seq === 0 ? undefined : this.#numbering.number(seq, packetId)
-    return {
-      ...message.properties,
-      ...(number && { userProperties: [...(message.properties?.userProperties ?? []), ...number] }),
-      ...(isExpiring && { messageExpiryInterval: this.#secondsLeft(message) }), // [MQTT-3.3.2-6]
-    }
-  }
-
-  #secondsLeft({ expiresAtMs }: Publish): number {
-    return Math.max(0, Math.ceil((expiresAtMs - this.#clock.nowMs()) / 1000))
-  }
-
-  onPubrec(packetId: number): void {
-    this.#session.received(packetId)
-  }
-
-  release(packetId: number): void {
-    this.#uplink.release(packetId)
-  }
-
-  onPuback(packetId: number, reasonCode: ReasonCode): void {
-    if (reasonCode < 0x80) {
-      this.#ackedSeq = Math.max(this.#ackedSeq, this.#numbering.seqOf(packetId))
-      this.#session.acknowledge(packetId)
-    } else if (isTemporary(reasonCode)) {
-      // The remote side has no room just now; the message stays where it is and is sent again after the back-off.
-      this.#uplink.retreat(`remote broker answers ${reasonName(reasonCode)}`)
-    } else {
-      this.#reject('', packetId, reasonName(reasonCode))
-    }
-  }
-
-  #reject(topic: string, packetId: number, why: string): void {
-    this.#rejectedCount++
-    this.#log.warn({ topic, packetId, err: why }, 'message rejected by the remote broker')
-    if (packetId !== 0) this.#session.refuse(packetId)
-  }
+  // ---- the connection ----
 
   greet(): Greeting {
     this.#acks.clear()
@@ -257,13 +177,18 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     return this.#receiver.open(undefined, `$bridge/${this.#settings.name}`)
   }
 
-  get #ackedKey(): string {
-    return `bridge/${this.#settings.name}/acked`
+  onOnline({ inflightMax, isPeer, isSessionPresent }: RemoteSide): void {
+    this.#isPeer = isPeer
+    if (!isSessionPresent) this.#sender.session.forgetIncoming()
+    this.#tell(this.#herald.tell('online'))
+    this.#tellDevices()
+    this.#monitor.connected(isPeer)
+    this.#sender.attach(inflightMax, isPeer)
   }
 
-  /** After a restart, what is sent next says that it follows this one. It may be older than the truth, never newer. */
-  #saveAcked(): void {
-    if (this.#ackedSeq > 0) this.#marks.set(this.#ackedKey, { epoch: this.#epoch, seq: this.#ackedSeq })
+  onOffline(): void {
+    this.#monitor.disconnected()
+    this.#sender.detach()
   }
 
   #tellDevices(): void {
@@ -275,31 +200,32 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     if (news !== undefined) this.#uplink.publish(news, 0, news.retain, false, 0, news.properties)
   }
 
-  onOnline({ inflightMax, isPeer, isSessionPresent }: RemoteSide): void {
-    this.#isPeer = isPeer
-    if (!isSessionPresent) this.#session.forgetIncoming()
-    this.#tell(this.#herald.tell('online'))
-    this.#tellDevices()
-    const count = this.#session.backlogCount
-    if (count > 0) this.#log.info({ count }, 'backlog goes out')
-    this.#session.attach(inflightMax)
+  // ---- local -> remote ----
+
+  onPubrec(packetId: number): void {
+    this.#sender.onPubrec(packetId)
   }
 
-  onOffline(): void {
-    this.#saveAcked()
-    this.#session.detach()
+  onPuback(packetId: number, reasonCode: ReasonCode): void {
+    if (this.#sender.onPuback(packetId, reasonCode)) this.#monitor.progressed()
+    // The remote side has no room just now; the message stays where it is and is sent again after the back-off.
+    else this.#uplink.retreat(`remote broker answers ${reasonName(reasonCode)}`)
   }
 
   onDrain(): void {
-    this.#session.resume()
+    this.#sender.resume()
   }
 
   // ---- remote -> local ----
 
   onMessage(message: Publish): void {
+    if (this.#isPeer && message.topic.startsWith('$bridge/')) {
+      this.#onBridgeMessage(message)
+      return
+    }
     this.#receivedCount++
     const { packetId, qos } = message
-    const session = this.#session
+    const { session } = this.#sender
     const topic = this.#in.map(message.topic)
     const mapped = topic === undefined ? undefined : message.withTopic(topic)
     if (qos > 0 && mapped !== undefined && !session.canPublish(mapped)) {
@@ -316,8 +242,16 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     else this.#acknowledge(packetId, qos === 2 ? PacketType.pubrec : PacketType.puback, due)
   }
 
+  /** What the broker above says about the bridge itself. */
+  #onBridgeMessage(message: Publish): void {
+    const payload = message.payload.toString()
+    if (message.topic === '$bridge/answer') this.#monitor.answered(payload)
+    else if (message.topic === '$bridge/pace') this.setPace(readPace(payload))
+    if (message.packetId !== 0) this.#uplink.acknowledge(message.packetId)
+  }
+
   onPubrel(packetId: number): void {
-    this.#acknowledge(packetId, PacketType.pubcomp, this.#session.released(packetId))
+    this.#acknowledge(packetId, PacketType.pubcomp, this.#sender.session.released(packetId))
   }
 
   /** In the order of what is acknowledged, each once its commit is durable. */
@@ -326,7 +260,7 @@ export class Bridge implements LocalConsumer, UplinkOwner {
     else this.#acks.push({ ticket, packetId, type })
   }
 
-  onDurable(ticket: Ticket): void {
+  #onDurable(ticket: Ticket): void {
     for (let next = this.#acks.peek(); next !== undefined && next.ticket <= ticket; next = this.#acks.peek()) {
       this.#acks.shift()
       this.#uplink.acknowledge(next.packetId, next.type)
@@ -334,17 +268,14 @@ export class Bridge implements LocalConsumer, UplinkOwner {
   }
 }
 
-function isTemporary(reasonCode: ReasonCode): boolean {
-  switch (reasonCode) {
-    case ReasonCode.quotaExceeded:
-    case ReasonCode.messageRateTooHigh:
-    case ReasonCode.serverBusy:
-    case ReasonCode.serverUnavailable:
-    case ReasonCode.unspecifiedError:
-    case ReasonCode.implementationSpecificError:
-    case ReasonCode.packetIdentifierInUse:
-      return true
-    default:
-      return false
-  }
+function paceOf(rateMax: number): Pace | undefined {
+  return rateMax === 0 ? undefined : { rate: rateMax, burst: Math.max(1, rateMax / 10) }
+}
+
+/** @param payload `{"rate":100,"burst":10}`; a rate of 0 ends it */
+function readPace(payload: string): Pace | undefined {
+  const match = /"rate":\s*(\d+(?:\.\d+)?)/.exec(payload)
+  const burst = /"burst":\s*(\d+(?:\.\d+)?)/.exec(payload)
+  const rate = Number(match?.[1] ?? 0)
+  return rate === 0 ? undefined : { rate, burst: Math.max(1, Number(burst?.[1] ?? rate / 10)) }
 }

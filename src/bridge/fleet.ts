@@ -5,15 +5,20 @@
  *
  * It hears from gateways below `$bridge/{gateway}/` (ports/gateway-topics.ts), where only they can speak.
  */
+
+import { RingQueue } from '../lib/ring-queue.ts'
 import { utcText } from '../lib/utc.ts'
 import type { Clock } from '../ports/clock.ts'
 import { gatewayLevel, stateTopic } from '../ports/gateway-topics.ts'
+import { lanes } from '../ports/lane.ts'
 import type { LocalBroker, LocalConsumer, LocalSession } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Seq, Ticket } from '../ports/store.ts'
 import type { Qos } from '../protocol/packet.ts'
 import { Publish } from '../protocol/packets/publish.ts'
 import { type LossReport, noLoss, withGap } from './losses.ts'
+import type { Marks } from './marks.ts'
+import type { Pace } from './pacer.ts'
 import {
   afterNews,
   formatEpoch,
@@ -42,16 +47,21 @@ interface StateReport {
 export class Fleet implements LocalConsumer {
   readonly #clock: Clock
   readonly #log: Log
+  readonly #marks: Marks
   readonly #session: LocalSession
   readonly #gateways = new Map<string, Presence>()
   /** The last list of devices of each gateway, as it sent it. */
   readonly #devices = new Map<string, string>()
   readonly #losses = new Map<string, LossReport>()
+  readonly #answers = new RingQueue<{ readonly ticket: Ticket; readonly answer: Publish }>(10_000)
+  readonly #paces = new Map<string, Pace>()
+  #paceOfAll: Pace | undefined
   /** Gateways whose losses changed in this turn. */
   readonly #untold = new Set<string>()
   readonly canTake = true
 
-  constructor(parts: { local: LocalBroker; clock: Clock; log: Log }) {
+  constructor(parts: { local: LocalBroker; marks: Marks; clock: Clock; log: Log }) {
+    this.#marks = parts.marks
     this.#clock = parts.clock
     this.#log = parts.log.child({ part: 'fleet' })
     this.#session = parts.local.openSession('$fleet', this)
@@ -81,12 +91,54 @@ export class Fleet implements LocalConsumer {
   deliver(message: Publish, _qos: Qos, _retain: boolean, _dup: boolean, packetId: number, _seq: Seq): void {
     const [, gateway = '', what, ...rest] = message.topic.split('/')
     if (what === 'state') this.#onState(gateway, rest.join('/'), message)
+    else if (what === 'probe') this.#onProbe(gateway, message.payload.toString())
     else if (what === 'devices') this.#onDevices(gateway, message.payload.toString())
     if (packetId > 0) this.#session.acknowledge(packetId)
   }
 
-  onDurable(_ticket: Ticket): void {
-    // What is told here is retained; a crash before its commit makes the gateway connect, and tell, again.
+  onDurable(ticket: Ticket): void {
+    for (let next = this.#answers.peek(); next !== undefined && next.ticket <= ticket; next = this.#answers.peek()) {
+      this.#answers.shift()
+      this.#session.publish(next.answer)
+    }
+  }
+
+  // ---- probes ----
+
+  /** Answers with what is here of the gateway, once a commit that began after the question is durable. */
+  #onProbe(gateway: string, payload: string): void {
+    const probe = parseJson(payload)
+    if (!isRecord(probe)) return
+    const marks = lanes.map((lane) => this.#marks.get(`${gateway}/${String(probe['client'])}/${lane}`) ?? null)
+    this.#marks.set(`probe/${gateway}`, { epoch: '0', seq: Number(probe['number']) })
+    const answer = Publish.create({
+      topic: `$bridge/${gateway}/answer`,
+      payload: JSON.stringify({ number: probe['number'], marks }),
+    })
+    this.#answers.push({ ticket: this.#session.openTicket, answer })
+  }
+
+  // ---- pace ----
+
+  /**
+   * How fast gateways may send what waits.
+   * @param gateway undefined = all of them
+   * @param pace undefined = as fast as they like
+   */
+  setPace(gateway: string | undefined, pace: Pace | undefined): void {
+    for (const name of gateway === undefined ? this.#gateways.keys() : [gateway]) {
+      if (pace === undefined) this.#paces.delete(name)
+      else this.#paces.set(name, pace)
+      this.#tellPace(name)
+    }
+    if (gateway === undefined) this.#paceOfAll = pace
+  }
+
+  #tellPace(gateway: string): void {
+    const { rate, burst } = this.#paces.get(gateway) ?? this.#paceOfAll ?? { rate: 0, burst: 0 }
+    this.#session.publish(
+      Publish.create({ topic: `$bridge/${gateway}/pace`, payload: JSON.stringify({ rate, burst }) }),
+    )
   }
 
   // ---- state ----
@@ -120,6 +172,9 @@ export class Fleet implements LocalConsumer {
     }
     this.#tell(`$fleet/gateways/${gateway}/state`, JSON.stringify(report))
     this.#tell(stateTopic(clientId), presence.state === 'online' ? '1' : '0')
+    if (presence.state === 'online' && (this.#paces.has(gateway) || this.#paceOfAll !== undefined)) {
+      this.#tellPace(gateway)
+    }
     // Of a live gateway the devices are told by itself, right behind its birth.
     if (presence.state !== 'online') this.#tellDevices(gateway, 'stale', since)
   }

@@ -26,6 +26,11 @@ export function subscriptionsFor(rules: readonly MappingRule[]): SubscriptionReq
   }))
 }
 
+/** What a Tidegate above says about the bridge itself (fleet.ts). */
+export const bridgeSubscriptions: readonly SubscriptionRequest[] = ['$bridge/answer', '$bridge/pace'].map(
+  (topicFilter) => ({ topicFilter, qos: 0, noLocal: true, retainAsPublished: false, retainHandling: 2 }),
+)
+
 /** For filters that were asked for and not acknowledged. */
 const unsure = ''
 

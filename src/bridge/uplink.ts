@@ -125,6 +125,9 @@ const returnMsMax = 3_600_000
 const packetIdMax = 65_535
 
 export class Uplink {
+  /** Since the start, over all connections. */
+  sentBytes = 0
+  receivedBytes = 0
   readonly #settings: UplinkSettings
   readonly #routes: Routes
   readonly #clock: Clock
@@ -429,6 +432,7 @@ export class Uplink {
 
   #receive(chunk: Buffer): void {
     this.#watch.heard()
+    this.receivedBytes += chunk.length
     const frames = this.#frames
     frames.push(chunk)
     try {
@@ -500,6 +504,7 @@ export class Uplink {
     this.#isFlushQueued = false
     if (!('link' in this.#state) || this.#output.byteCount === 0) return
     this.#watch.wrote()
+    this.sentBytes += this.#output.byteCount
     this.#state.link.send(this.#output.take())
     this.#isLinkFull = this.#state.link.bufferedByteCount > this.#settings.outputBytesMax
   }

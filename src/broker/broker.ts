@@ -222,6 +222,11 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     return client
   }
 
+  tell(topic: string, payload: string): void {
+    const { sys } = this.#core.settings
+    if (sys !== undefined) this.#topics.tell(`$SYS/brokers/${sys.nodeName}/${topic}`, payload)
+  }
+
   /** Runs what is due. Called every 100 ms or so. */
   tick(): void {
     const nowMs = this.#core.clock.nowMs()

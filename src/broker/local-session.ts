@@ -14,9 +14,9 @@ export class LocalClient implements LocalSession, Attachment {
   readonly #core: Core
   readonly #consumer: LocalConsumer
   readonly #session: Session
-  inflightMax = 1
+  #inflightMax = 1
 
-  constructor(core: Core, clientId: string, consumer: LocalConsumer, { lane, limits }: LocalSessionOptions) {
+  constructor(core: Core, clientId: string, consumer: LocalConsumer, { lane, limits, packetIds }: LocalSessionOptions) {
     assert(clientId.startsWith('$'), 'client ids inside the house begin with $')
     this.#core = core
     this.#consumer = consumer
@@ -29,6 +29,15 @@ export class LocalClient implements LocalSession, Attachment {
     }).session
     this.#session.lane = lane
     if (limits !== undefined) this.#session.limit(limits)
+    if (packetIds !== undefined) this.#session.window.restrict(packetIds.first, packetIds.last)
+  }
+
+  get clientId(): string {
+    return this.#session.clientId
+  }
+
+  get inflightMax(): number {
+    return Math.min(this.#inflightMax, this.#consumer.inflightMax ?? this.#inflightMax)
   }
 
   subscribe(subscriptions: readonly SubscriptionRequest[]): void {
@@ -46,7 +55,7 @@ export class LocalClient implements LocalSession, Attachment {
   }
 
   attach(inflightMax: number): void {
-    this.inflightMax = inflightMax
+    this.#inflightMax = inflightMax
     this.#core.delivery.attached(this.#session, this)
   }
 
@@ -136,6 +145,24 @@ export class LocalClient implements LocalSession, Attachment {
     const { lane } = this.#session
     const ahead = store.log.lastSeq - this.#session.cursor(delivery.routedSeq)
     return Math.min(ahead, lane === undefined ? store.log.messageCount : (store.log.extents[lane]?.messageCount ?? 0))
+  }
+
+  get backlogBytes(): number {
+    const { log } = this.#core.store
+    const { lane } = this.#session
+    if (this.backlogCount === 0) return 0
+    return lane === undefined ? log.byteCount : (log.extents[lane]?.byteCount ?? 0)
+  }
+
+  oldestAtMs(answer: (atMs: number | undefined) => void): void {
+    const { delivery, store } = this.#core
+    const { lane } = this.#session
+    if (this.backlogCount === 0) {
+      answer(undefined)
+      return
+    }
+    const from = this.#session.cursor(delivery.routedSeq) + 1
+    store.log.read(from, { countMax: 1, bytesMax: 1, lane }, ([oldest]) => answer(oldest?.atMs))
   }
 
   get canTake(): boolean {

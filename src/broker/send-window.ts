@@ -6,7 +6,7 @@
  *   QoS 1:  sent --PUBACK--> free
  *   QoS 2:  sent --PUBREC--> released --PUBCOMP--> free
  *
- * Invariant: a packet id is used once at a time [MQTT-2.2.1-4]; ids go up by one and wrap from 65 535 to 1.
+ * Invariant: a packet id is used once at a time [MQTT-2.2.1-4]; ids go up by one and wrap from the last to the first.
  */
 import { assert } from '../lib/assert.ts'
 import type { OutboundRecord, Seq } from '../ports/store.ts'
@@ -33,9 +33,18 @@ export class SendWindow {
   #seqs = noSeqs
   #messages: (Publish | undefined)[] = noMessages
   #nextPacketId = 1
+  #firstPacketId = 1
+  #lastPacketId = packetIdMax
   /** Packet id of the oldest slot in use; slots are looked at from here. Meaningless while `count` is 0. */
   #oldestPacketId = 1
   #count = 0
+
+  /** Takes packet ids from `first` to `last` only, where several windows share a connection. */
+  restrict(first: number, last: number): void {
+    this.#firstPacketId = first
+    this.#lastPacketId = last
+    if (this.#nextPacketId < first || this.#nextPacketId > last) this.#nextPacketId = first
+  }
 
   get count(): number {
     return this.#count
@@ -52,7 +61,7 @@ export class SendWindow {
     while (this.#states[this.#nextPacketId & (this.#capacity - 1)] !== SlotState.free) this.#makeRoom()
     const packetId = this.#nextPacketId
     this.#fill(packetId, qos === 1 ? SlotState.sentQos1 : SlotState.sentQos2, seq, message)
-    this.#nextPacketId = following(packetId)
+    this.#nextPacketId = this.#following(packetId)
     return packetId
   }
 
@@ -62,7 +71,7 @@ export class SendWindow {
     while (this.#states[record.packetId & (this.#capacity - 1)] !== SlotState.free) this.#grow() // As well when there are none.
     const state = record.isReleased ? SlotState.released : record.qos === 1 ? SlotState.sentQos1 : SlotState.sentQos2
     this.#fill(record.packetId, state, record.seq, undefined)
-    this.#nextPacketId = following(record.packetId)
+    this.#nextPacketId = this.#following(record.packetId)
   }
 
   stateOf(packetId: number): SlotState {
@@ -121,7 +130,7 @@ export class SendWindow {
   /** The packet ids in use, in the order they were sent. */
   *packetIds(): Generator<number> {
     let left = this.#count
-    for (let packetId = this.#oldestPacketId; left > 0; packetId = following(packetId)) {
+    for (let packetId = this.#oldestPacketId; left > 0; packetId = this.#following(packetId)) {
       if (this.stateOf(packetId) === SlotState.free) continue
       left--
       yield packetId
@@ -152,14 +161,14 @@ export class SendWindow {
 
   #skipFree(): void {
     if (this.#count === 0) return
-    do this.#oldestPacketId = following(this.#oldestPacketId)
+    do this.#oldestPacketId = this.#following(this.#oldestPacketId)
     while (this.stateOf(this.#oldestPacketId) === SlotState.free)
   }
 
   /** The slot of the next id is taken. While few slots are, one long unanswered message costs ids, not memory. */
   #makeRoom(): void {
     if (this.#count * 2 >= this.#capacity) this.#grow()
-    else this.#nextPacketId = following(this.#nextPacketId)
+    else this.#nextPacketId = this.#following(this.#nextPacketId)
   }
 
   #grow(): void {
@@ -178,8 +187,8 @@ export class SendWindow {
     this.#count = 0
     for (const entry of kept) this.#fill(entry.packetId, entry.state, entry.seq, entry.message)
   }
-}
 
-function following(packetId: number): number {
-  return packetId === packetIdMax ? 1 : packetId + 1
+  #following(packetId: number): number {
+    return packetId === this.#lastPacketId ? this.#firstPacketId : packetId + 1
+  }
 }

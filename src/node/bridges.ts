@@ -5,7 +5,7 @@ import { Bridge } from '../bridge/bridge.ts'
 import { DeviceList } from '../bridge/devices.ts'
 import type { Marks } from '../bridge/marks.ts'
 import { GatewayReceiver } from '../bridge/receiver.ts'
-import { subscriptionsFor } from '../bridge/remote-subscriptions.ts'
+import { bridgeSubscriptions, subscriptionsFor } from '../bridge/remote-subscriptions.ts'
 import { Uplink } from '../bridge/uplink.ts'
 import type { BridgeSettings, Settings } from '../config/settings.ts'
 import { Backoff } from '../lib/backoff.ts'
@@ -77,7 +77,7 @@ async function makeBridge(
           protocol: bridge.protocol,
           returnMs: bridge.returnSeconds * 1000,
           isOnce: bridge.startType === 'once',
-          peerSubscriptions: [],
+          peerSubscriptions: bridgeSubscriptions,
           subscriptions: subscriptionsFor(bridge.in),
         },
         dialers,

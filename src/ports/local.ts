@@ -15,6 +15,8 @@ import type { Seq, Ticket } from './store.ts'
 export interface LocalBroker {
   /** Opens or resumes the durable session `clientId`; it never expires. */
   openSession(clientId: string, consumer: LocalConsumer, options?: LocalSessionOptions): LocalSession
+  /** Publishes a value of the broker's own below `$SYS` of this node, which stays until the next one. */
+  tell(topic: string, payload: string): void
 }
 
 export interface LocalSessionOptions {
@@ -22,6 +24,8 @@ export interface LocalSessionOptions {
   readonly lane?: Lane | undefined
   /** How much may wait for the session; no limits but those of the log unless given. */
   readonly limits?: QueueLimits | undefined
+  /** Where several sessions share a connection. */
+  readonly packetIds?: { readonly first: number; readonly last: number } | undefined
 }
 
 /** How much of the log may wait for one session. What is over it goes when the session reads on. */
@@ -43,6 +47,7 @@ export interface QueueLimits {
  * - while detached nothing comes, and QoS >= 1 messages wait in the log.
  */
 export interface LocalSession {
+  readonly clientId: string
   /** Replaces the subscriptions of the session by these. */
   subscribe(subscriptions: readonly SubscriptionRequest[]): void
   /** @param inflightMax QoS >= 1 messages handed out and not yet acknowledged, 1 to 65 535 */
@@ -74,11 +79,17 @@ export interface LocalSession {
   refuse(packetId: number): void
   /** QoS >= 1 messages in the log that this session has not acknowledged: an upper bound, for people. */
   readonly backlogCount: number
+  /** The same in bytes. */
+  readonly backlogBytes: number
+  /** Answers when the oldest message that may still be for this session was stored; undefined when there is none. */
+  oldestAtMs(answer: (atMs: number | undefined) => void): void
 }
 
 export interface LocalConsumer {
   /** false: no more for now, until `resume`. QoS 0 is dropped meanwhile. */
   readonly canTake: boolean
+  /** QoS >= 1 messages it wants under way at the moment; what `attach` allowed unless given. */
+  readonly inflightMax?: number
   /** The other side remembers QoS 2 packet ids when this process ends. */
   readonly outlivesUs?: boolean
   /**

@@ -55,7 +55,7 @@ t.test('a link that dies without a packet is noticed by the answer that does not
 
 t.test('an idle link that dies is noticed by the keep-alive', async (t) => {
   const world = await World.make()
-  world.passMs(1000)
+  world.passMs(3000)
   world.wire.blackHole()
   world.passMs(50_000)
   t.equal(world.bridge.status.state, 'online', 'nothing was asked yet')

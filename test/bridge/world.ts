@@ -7,9 +7,10 @@ import { Fleet } from '../../src/bridge/fleet.ts'
 import type { MappingRule } from '../../src/bridge/mapping.ts'
 import { Marks } from '../../src/bridge/marks.ts'
 import { type Gap, GatewayReceiver } from '../../src/bridge/receiver.ts'
-import { subscriptionsFor } from '../../src/bridge/remote-subscriptions.ts'
+import { bridgeSubscriptions, subscriptionsFor } from '../../src/bridge/remote-subscriptions.ts'
 import type { StarterSettings } from '../../src/bridge/starter.ts'
 import { Uplink, type UplinkSettings } from '../../src/bridge/uplink.ts'
+import type { BrokerSettings } from '../../src/broker/settings.ts'
 import { Backoff } from '../../src/lib/backoff.ts'
 import type { Store, StoreOwner } from '../../src/ports/store.ts'
 import type { ListenerTraits } from '../../src/ports/transport.ts'
@@ -84,7 +85,7 @@ export class World {
       protocol: 'auto',
       returnMs: 60_000,
       isOnce: false,
-      peerSubscriptions: [],
+      peerSubscriptions: bridgeSubscriptions,
       subscriptions: subscriptionsFor(this.in),
       ...options.uplink,
     }
@@ -106,8 +107,8 @@ export class World {
       this.cloudGaps.push(gap)
       this.fleet.onGap(gap)
     }
-    this.cloud = await TestBroker.start({ clock, store, gate: this.cloudReceiver })
-    this.fleet = new Fleet({ local: this.cloud.broker, clock, log: silentLog })
+    this.cloud = await TestBroker.start({ clock, store, gate: this.cloudReceiver, settings: this.#options.cloud ?? {} })
+    this.fleet = new Fleet({ local: this.cloud.broker, marks, clock, log: silentLog })
     this.fleet.start()
     this.wire.acceptor = this.cloud.broker
   }
@@ -116,7 +117,7 @@ export class World {
     const { clock, random, edgeDisk } = this
     const store = (this.#options.edgeStore ?? itself)(new MemoryStore({ clock, random, disk: edgeDisk }))
     const marks = marksOf(store, edgeDisk)
-    this.edge = await TestBroker.start({ clock, store, settings: { sys: edgeSys } })
+    this.edge = await TestBroker.start({ clock, store, settings: { sys: edgeSys, ...this.#options.edge } })
     this.edgeReceiver = new GatewayReceiver(marks)
     this.edgeReceiver.onGap = (gap) => this.edgeGaps.push(gap)
     const devices = new DeviceList({ local: this.edge.broker, clock, nodeName: edgeSys.nodeName })
@@ -127,6 +128,9 @@ export class World {
         notifications: true,
         lostAfterSeconds: 30,
         inflightMax: 16,
+        rateMax: 0,
+        probeSeconds: this.#options.probeSeconds ?? 3600,
+        stuckSeconds: 20,
         startType: 'automatic',
         threshold: 10,
         idleTimeoutSeconds: 60,
@@ -187,6 +191,10 @@ export interface Options {
   traits?: ListenerTraits
   cloudStore?: (store: Store) => Store
   edgeStore?: (store: Store) => Store
+  edge?: Partial<BrokerSettings>
+  cloud?: Partial<BrokerSettings>
+  /** Never, unless given. */
+  probeSeconds?: number
 }
 
 /** A durable subscriber that acknowledges everything and keeps the payloads in order. */

@@ -97,6 +97,21 @@ const bridge = z.strictObject({
     512,
     'Messages on their way up and not yet acknowledged. More fills long lines better. The remote broker may allow less.',
   ),
+  rate_max: option(
+    wholeNumber(0, 1_000_000),
+    0,
+    'Messages per second that go up at most. 0: as many as the line and the remote broker take. The broker above may ask for less.',
+  ),
+  probe_seconds: option(
+    wholeNumber(1, 86_400, 'seconds'),
+    30,
+    'How often a Tidegate above is asked whether it keeps what it is given.',
+  ),
+  stuck_seconds: option(
+    wholeNumber(2, 86_400, 'seconds'),
+    30,
+    'Nothing came through for so long although the line is open: it is closed and opened again.',
+  ),
   notifications: option(
     flag(),
     true,

@@ -1,0 +1,296 @@
+/**
+ * The way up: the lanes of a bridge, and how many messages of each may be under way. Every lane finds room although
+ * those below it have all they may have, so a command does not wait behind readings of last week. Within a lane the
+ * order of the log is kept.
+ *
+ *   of the window:   control 100 %   event 90 %   telemetry 80 %   bulk 50 %
+ */
+import type { Clock, Timer } from '../ports/clock.ts'
+import { Lane, laneNames, lanes } from '../ports/lane.ts'
+import type { LocalBroker, LocalSession } from '../ports/local.ts'
+import type { Log } from '../ports/log.ts'
+import type { Seq, Ticket } from '../ports/store.ts'
+import type { PublishProperties, Qos } from '../protocol/packet.ts'
+import type { Publish } from '../protocol/packets/publish.ts'
+import { ReasonCode, reasonName } from '../protocol/reason.ts'
+import { LaneSender, type Outlet } from './lane-sender.ts'
+import type { Mapping } from './mapping.ts'
+import type { Marks } from './marks.ts'
+import type { Pacer } from './pacer.ts'
+import type { Uplink } from './uplink.ts'
+
+const shares: Readonly<Record<Lane, number>> = {
+  [Lane.control]: 1,
+  [Lane.event]: 0.9,
+  [Lane.telemetry]: 0.8,
+  [Lane.bulk]: 0.5,
+}
+
+/** Lanes share a connection, so each has packet ids of its own. Those beyond are for SUBSCRIBE. */
+const packetIdsPerLane = 16_000
+
+/** Events come first, so that they keep the ids and the session of a bridge that had no lanes. */
+const order: readonly Lane[] = [Lane.event, Lane.control, Lane.telemetry, Lane.bulk]
+
+export interface SenderSettings {
+  readonly name: string
+  readonly inflightMax: number
+}
+
+export class Sender implements Outlet {
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #pacer: Pacer
+  readonly #uplink: () => Uplink
+  readonly #onDurable: (ticket: Ticket) => void
+  /** By lane. */
+  readonly #lanes: readonly LaneSender[]
+  readonly #underWay = new Set<number>()
+  #out: Mapping
+  #isPeer = false
+  #waiting: Timer | undefined
+  forwardedCount = 0
+  rejectedCount = 0
+
+  constructor(parts: {
+    settings: SenderSettings
+    epoch: string
+    clock: Clock
+    log: Log
+    local: LocalBroker
+    marks: Marks
+    pacer: Pacer
+    out: Mapping
+    uplink: () => Uplink
+    onDurable: (ticket: Ticket) => void
+  }) {
+    const { settings, epoch, local, marks } = parts
+    this.#clock = parts.clock
+    this.#log = parts.log
+    this.#pacer = parts.pacer
+    this.#uplink = parts.uplink
+    this.#onDurable = parts.onDurable
+    this.#out = parts.out
+    const { inflightMax } = settings
+    this.#lanes = lanes.map((lane) => {
+      const first = order.indexOf(lane) * packetIdsPerLane + 1
+      const packetIds = { first, last: first + packetIdsPerLane - 1 }
+      const name = lane === Lane.event ? settings.name : `${settings.name}/${laneNames[lane]}`
+      return new LaneSender({ lane, name, epoch, local, marks, outlet: this, inflightMax, packetIds })
+    })
+    this.subscribe(parts.out)
+  }
+
+  /** What goes up from now on. */
+  subscribe(out: Mapping): void {
+    this.#out = out
+    const subscriptions = out.subscriptions.map(({ topicFilter, qos }) => ({
+      topicFilter,
+      qos,
+      // What came in over this bridge does not go back over it.
+      noLocal: true,
+      retainAsPublished: true,
+      retainHandling: 2 as const,
+    }))
+    for (const { session } of this.#lanes) session.subscribe(subscriptions)
+  }
+
+  /** The session that messages of the remote side are published from. */
+  get session(): LocalSession {
+    return (this.#lanes[Lane.event] as LaneSender).session
+  }
+
+  get backlogCount(): number {
+    return this.#lanes.reduce((count, { session }) => count + session.backlogCount, 0)
+  }
+
+  /** Waiting messages by the name of their lane. */
+  get backlogByLane(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#lanes.map(({ lane, session }) => [laneNames[lane], session.backlogCount]))
+  }
+
+  get backlogBytes(): number {
+    return this.#lanes.reduce((bytes, { session }) => bytes + session.backlogBytes, 0)
+  }
+
+  /** Answers when the oldest message that waits was stored; undefined when none waits. */
+  oldestAtMs(answer: (atMs: number | undefined) => void): void {
+    let left = this.#lanes.length
+    let oldest: number | undefined
+    for (const { session } of this.#lanes) {
+      session.oldestAtMs((atMs) => {
+        if (atMs !== undefined) oldest = Math.min(oldest ?? atMs, atMs)
+        if (--left === 0) answer(oldest)
+      })
+    }
+  }
+
+  get underWayCount(): number {
+    return this.#underWay.size
+  }
+
+  /** By lane, the last message that the remote side acknowledged. */
+  get ackedSeqs(): readonly Seq[] {
+    return this.#lanes.map(({ ackedSeq }) => ackedSeq)
+  }
+
+  /** @param isPeer the remote side is a Tidegate, which knows the numbers of messages */
+  attach(inflightMax: number, isPeer: boolean): void {
+    this.#isPeer = isPeer
+    this.#pacer.connected(inflightMax)
+    for (const { session } of this.#lanes) session.attach(inflightMax)
+  }
+
+  detach(): void {
+    this.#waiting?.cancel()
+    this.#waiting = undefined
+    this.#underWay.clear()
+    for (const lane of this.#lanes) {
+      lane.session.detach()
+      lane.underWayCount = 0
+    }
+    this.saveAcked()
+  }
+
+  saveAcked(): void {
+    for (const lane of this.#lanes) lane.saveAcked()
+  }
+
+  /** There may be room again. The most important lane goes first. */
+  resume(): void {
+    for (const { session } of this.#lanes) session.resume()
+  }
+
+  // ---- Outlet ----
+
+  get canTake(): boolean {
+    return this.#uplink().canTake
+  }
+
+  /** Towards a Tidegate messages have numbers in place of a QoS 2 handshake. */
+  get outlivesUs(): boolean {
+    return !this.#isPeer
+  }
+
+  roomFor(lane: Lane): number {
+    const waitMs = this.#pacer.waitMs
+    if (waitMs > 0) {
+      this.#waiting ??= this.#clock.after(waitMs, () => {
+        this.#waiting = undefined
+        this.resume()
+      })
+      return 0
+    }
+    return Math.max(0, Math.max(1, Math.floor(this.#pacer.window * shares[lane])) - this.#underWay.size)
+  }
+
+  send(lane: LaneSender, message: Publish, qos: Qos, retain: boolean, dup: boolean, packetId: number, seq: Seq): void {
+    const topic = this.#out.map(message.topic)
+    if (topic === undefined || message.publisher === this.session.clientId) {
+      // Subscribed by an earlier configuration, and waiting in the log since; or it came from where it would go.
+      lane.session.acknowledge(packetId)
+      return
+    }
+    const mapped = topic === message.topic ? message : message.withTopic(topic)
+    const ruled = this.#out.qosOf(message.topic, qos)
+    const sentQos = ruled === 2 && this.#isPeer ? 1 : ruled
+    const isNumbered = sentQos > 0 && seq > 0
+    if (sentQos > 0) {
+      this.#underWay.add(packetId)
+      lane.underWayCount++
+    }
+    this.#pacer.sent(sentQos > 0 ? packetId : 0)
+    const properties = this.#propertiesFor(message, isNumbered ? lane : undefined, packetId, seq)
+    if (this.#uplink().publish(mapped, sentQos, retain, dup, packetId, properties)) {
+      this.forwardedCount++
+      return
+    }
+    if (isNumbered) lane.numbering.retract(seq, packetId, 'too_large')
+    this.#reject(lane, message.topic, packetId, 'larger than the remote broker takes')
+  }
+
+  release(packetId: number): void {
+    this.#uplink().release(packetId)
+  }
+
+  onDurable(lane: LaneSender, ticket: Ticket): void {
+    if (lane.lane === Lane.event) this.#onDurable(ticket)
+  }
+
+  #propertiesFor(
+    message: Publish,
+    numbered: LaneSender | undefined,
+    packetId: number,
+    seq: Seq,
+  ): PublishProperties | undefined {
+    const isExpiring = message.expiresAtMs !== Number.POSITIVE_INFINITY
+    if (numbered === undefined && !isExpiring) return message.properties
+    const number = numbered?.numbering.number(seq, packetId)
+    return {
+      ...message.properties,
+      ...(number && { userProperties: [...(message.properties?.userProperties ?? []), ...number] }),
+      ...(isExpiring && { messageExpiryInterval: this.#secondsLeft(message) }), // [MQTT-3.3.2-6]
+    }
+  }
+
+  #secondsLeft({ expiresAtMs }: Publish): number {
+    return Math.max(0, Math.ceil((expiresAtMs - this.#clock.nowMs()) / 1000))
+  }
+
+  // ---- answers of the remote side ----
+
+  onPubrec(packetId: number): void {
+    this.#laneOf(packetId).session.received(packetId)
+  }
+
+  /** @returns false when the remote side cannot go on just now */
+  onPuback(packetId: number, reasonCode: ReasonCode): boolean {
+    const lane = this.#laneOf(packetId)
+    if (reasonCode >= 0x80 && isTemporary(reasonCode)) {
+      this.#pacer.slowDown()
+      return false
+    }
+    this.#pacer.acknowledged(packetId)
+    if (reasonCode >= 0x80) {
+      this.#reject(lane, '', packetId, reasonName(reasonCode))
+      return true
+    }
+    this.#settled(lane, packetId)
+    lane.ackedSeq = Math.max(lane.ackedSeq, lane.numbering.seqOf(packetId))
+    lane.session.acknowledge(packetId)
+    for (const other of this.#lanes) if (other !== lane) other.session.resume()
+    return true
+  }
+
+  #settled(lane: LaneSender, packetId: number): void {
+    if (this.#underWay.delete(packetId)) lane.underWayCount--
+  }
+
+  #reject(lane: LaneSender, topic: string, packetId: number, why: string): void {
+    this.rejectedCount++
+    this.#log.warn({ topic, packetId, err: why }, 'message rejected by the remote broker')
+    if (packetId === 0) return
+    this.#settled(lane, packetId)
+    lane.session.refuse(packetId)
+  }
+
+  #laneOf(packetId: number): LaneSender {
+    const lane = order[Math.floor((packetId - 1) / packetIdsPerLane)] ?? Lane.event
+    return this.#lanes[lane] as LaneSender
+  }
+}
+
+function isTemporary(reasonCode: ReasonCode): boolean {
+  switch (reasonCode) {
+    case ReasonCode.quotaExceeded:
+    case ReasonCode.messageRateTooHigh:
+    case ReasonCode.serverBusy:
+    case ReasonCode.serverUnavailable:
+    case ReasonCode.unspecifiedError:
+    case ReasonCode.implementationSpecificError:
+    case ReasonCode.packetIdentifierInUse:
+      return true
+    default:
+      return false
+  }
+}
