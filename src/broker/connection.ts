@@ -84,8 +84,6 @@ export class Connection implements LinkOwner, Attachment {
   #state: ConnectionState = { at: 'awaiting-connect' }
   #version: Version = 4
   #clientId = ''
-  /** Of a bridge of ours below. */
-  #numbering: Numbering | undefined
   #mount: Mount = { prefix: '', gateway: '' }
   #isBridge = false
   #keepAliveMs = 0
@@ -343,7 +341,7 @@ export class Connection implements LinkOwner, Attachment {
     this.#state = { at: 'open', session, principal }
     if (isPeer(connect, this.#mount)) {
       session.numbering ??= new Numbering(core.epoch, 0, 0, Math.min(agreement.inflightMax, 1024))
-      this.#numbering = session.numbering
+      this.#outbox.numbering = session.numbering
     }
     core.counters.connectAccepted++
     // CONNACK is the first packet [MQTT-3.2.0-1], so it goes out before anything that waited for the session.
@@ -491,14 +489,7 @@ export class Connection implements LinkOwner, Attachment {
     seq: Seq,
     recipient: Recipient | undefined,
   ): boolean {
-    const numbering = this.#numbering
-    if (numbering === undefined || seq === 0) {
-      return this.#outbox.sendPublish(message, qos, retain, dup, packetId, recipient, undefined)
-    }
-    const number = numbering.number(seq, packetId)
-    if (this.#outbox.sendPublish(message, qos, retain, dup, packetId, recipient, number)) return true
-    numbering.retract(seq, packetId, 'too_large')
-    return false
+    return this.#outbox.numberAndSend(message, qos, retain, dup, packetId, seq, recipient)
   }
 
   sendPubrel(packetId: number): void {

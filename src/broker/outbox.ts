@@ -3,8 +3,10 @@
  * Says when the client is too slow to take more.
  */
 import { unmountBridgeTopic } from '../ports/gateway-topics.ts'
+import type { Seq } from '../ports/store.ts'
 import type { Link } from '../ports/transport.ts'
 import { encodeAck, encodePacket } from '../protocol/encode.ts'
+import type { Numbering } from '../protocol/numbering.ts'
 import { OutputBuffer } from '../protocol/output.ts'
 import type {
   Ack,
@@ -37,6 +39,8 @@ export class Outbox implements Flushable {
   mountpoint = ''
   /** The gateway at the other end, as its topic level; empty for other clients. */
   gateway = ''
+  /** Of a bridge of ours below. */
+  numbering: Numbering | undefined
   /** Largest packet the client takes. */
   packetBytesMax = Number.POSITIVE_INFINITY
   /** The client wants reasons in words, on acknowledgements as well. */
@@ -85,6 +89,26 @@ export class Outbox implements Flushable {
     } else {
       this.send({ type, packetId, reasonCode, properties: undefined })
     }
+  }
+
+  /** @returns false when the client does not take packets of this size; nothing is sent then */
+  numberAndSend(
+    message: Publish,
+    qos: Qos,
+    retain: boolean,
+    dup: boolean,
+    packetId: number,
+    seq: Seq,
+    recipient: Recipient | undefined,
+  ): boolean {
+    const { numbering } = this
+    if (numbering === undefined || seq === 0) {
+      return this.sendPublish(message, qos, retain, dup, packetId, recipient, undefined)
+    }
+    const number = numbering.number(seq, packetId)
+    if (this.sendPublish(message, qos, retain, dup, packetId, recipient, number)) return true
+    numbering.retract(seq, packetId, 'too_large')
+    return false
   }
 
   /**
