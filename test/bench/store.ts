@@ -4,7 +4,9 @@
  * and until it saves (every 30 minutes, or at its end) so does a crash.
  */
 import { execFile, execFileSync } from 'node:child_process'
-import { join } from 'node:path'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
@@ -27,9 +29,10 @@ const payloadBytes = 64
 const wearPayloadBytes = 150
 const wearRates = [1, 10, 100, 1000]
 
-const parts: Readonly<Record<string, () => Promise<void>>> = { backlog, wear }
+/** Compiled for each bench. */
+let built: string | undefined
 
-for (const [name, part] of Object.entries(parts)) if (name.startsWith(values.only)) await part()
+const parts: Readonly<Record<string, () => Promise<void>>> = { backlog, wear }
 
 /** Taking, starting with, and giving back a large backlog. */
 async function backlog(): Promise<void> {
@@ -44,6 +47,7 @@ async function backlog(): Promise<void> {
       await load(broker, 'leave')
       if (name === 'tidegate') await broker.loopDelayMs()
       const commitsBefore = name === 'tidegate' ? await broker.commitCount() : 0
+      const cpuBefore = broker.cpuSeconds()
       const { acknowledged, seconds } = await load(
         broker,
         'publish',
@@ -53,11 +57,12 @@ async function backlog(): Promise<void> {
         600,
         0,
       )
+      const takeCpu = microseconds((broker.cpuSeconds() - cpuBefore) / acknowledged)
       const rate = acknowledged / seconds
       taken.set(name, rate)
       print(
         `${name} takes`,
-        `${round(rate)} msg/s of ${payloadBytes} B from ${publisherCount} clients, QoS 1, for a session that is away`,
+        `${round(rate)} msg/s of ${payloadBytes} B from ${publisherCount} clients, QoS 1, for a session that is away; ${takeCpu} each`,
       )
       if (name === 'tidegate') {
         const delayMs = await broker.loopDelayMs()
@@ -80,11 +85,13 @@ async function backlog(): Promise<void> {
         `${name} starts`,
         `in ${round(fullMs)} ms with ${acknowledged} messages, ${round(emptyMs)} ms without; ${(moreBytes / 2 ** 20).toFixed(1)} MiB more resident`,
       )
+      const cpuThen = broker.cpuSeconds()
       const given = await load(broker, 'drain', acknowledged)
+      const giveCpu = microseconds((broker.cpuSeconds() - cpuThen) / acknowledged)
       drained.set(name, (given.received ?? 0) / given.seconds)
       print(
         `${name} gives`,
-        `${round((given.received ?? 0) / given.seconds)} msg/s to the session that is back (goal: 100 000)`,
+        `${round((given.received ?? 0) / given.seconds)} msg/s to the session that is back (goal: 100 000); ${giveCpu} each`,
       )
     } finally {
       await broker.remove()
@@ -135,12 +142,10 @@ async function load(broker: StoringBroker, word: string, ...numbers: number[]): 
   return JSON.parse(stdout) as Loaded
 }
 
-let built: string | undefined
-
 function generator(): string {
   if (built !== undefined) return built
   const source = fileURLToPath(new URL('store-load.c', import.meta.url))
-  built = join(new StoringBroker('tidegate').folder, 'store-load')
+  built = join(mkdtempSync(join(tmpdir(), 'bench-store-load-')), 'store-load')
   execFileSync('cc', ['-O2', '-o', built, source], { stdio: 'inherit' })
   return built
 }
@@ -159,6 +164,13 @@ function round(value: number): string {
   return Math.round(value).toLocaleString('en').replaceAll(',', ' ')
 }
 
+function microseconds(seconds: number): string {
+  return `${(seconds * 1e6).toFixed(1)} µs of CPU`
+}
+
 function percent(share: number): string {
   return `${Math.round(share * 100)} %`
 }
+
+for (const [name, part] of Object.entries(parts)) if (name.startsWith(values.only)) await part()
+if (built !== undefined) rmSync(dirname(built), { recursive: true })
