@@ -28,6 +28,7 @@ import { Backlog } from './backlog.ts'
 import { Connection } from './connection.ts'
 import type { Core } from './core.ts'
 import { Counters } from './counters.ts'
+import { DelayedMessages } from './delayed.ts'
 import { Delivery } from './deliver.ts'
 import { FlushQueue } from './flush-queue.ts'
 import { HouseTopics } from './house-topics.ts'
@@ -103,7 +104,8 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
         for (const session of sessions) session.forgetCount()
       },
     })
-    const publishPath = new PublishPath({ ...parts, router, retained, delivery, counters, laneRules, backlog })
+    const delays = new DelayedMessages({ store: store.delays, clock, counters, limits: settings.delayLimits })
+    const publishPath = new PublishPath({ ...parts, router, retained, delivery, counters, laneRules, backlog, delays })
     const sessions = new SessionTable({
       clock,
       wheel,
@@ -135,6 +137,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       delivery,
       laneRules,
       backlog,
+      delays,
       publishPath,
       flushQueue: new FlushQueue(clock),
       sysTopics: undefined,
@@ -174,6 +177,11 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     return this.#topics
   }
 
+  /** Messages that wait for their time. */
+  get delays(): DelayedMessages {
+    return this.#core.delays
+  }
+
   /** What was dropped on purpose. */
   get losses(): LossSummary {
     return this.#core.ledger.summary()
@@ -198,6 +206,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
         damage = found
       },
       onLoss: (record) => ledger.restore(record),
+      onDelay: (record) => this.#core.delays.restore(record),
       onMark,
       onSession: (record) => sessions.restore(record),
       onInbox: (clientId, packetId) => sessions.restoreInbox(clientId, packetId),
@@ -230,7 +239,9 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
   /** Runs what is due. Called every 100 ms or so. */
   tick(): void {
     const nowMs = this.#core.clock.nowMs()
-    this.#core.wheel.advance(nowMs)
+    const { delays, publishPath, sessions, wheel } = this.#core
+    wheel.advance(nowMs)
+    delays.tick(nowMs, (message) => publishPath.release(message, sessions.get(message.publisher)))
     this.#core.sysTopics?.tick(nowMs)
     this.#core.retainedFeeds.tick()
     const losses = this.#core.ledger.dueSummary(nowMs)

@@ -10,6 +10,7 @@ import type { AckQueue } from './ack-queue.ts'
 import type { Backlog } from './backlog.ts'
 import type { Connection } from './connection.ts'
 import type { Counters } from './counters.ts'
+import type { DelayedMessages } from './delayed.ts'
 import type { Delivery } from './deliver.ts'
 import type { FlushQueue } from './flush-queue.ts'
 import type { LaneRules } from './lane-rules.ts'
@@ -43,6 +44,7 @@ export interface Core {
   readonly delivery: Delivery
   readonly laneRules: LaneRules
   readonly backlog: Backlog
+  readonly delays: DelayedMessages
   readonly publishPath: PublishPath
   readonly flushQueue: FlushQueue
   /** undefined when nothing is published below $SYS. Set before the first link is accepted. */

@@ -15,6 +15,9 @@ export class Counters {
   keepAliveTimeouts = 0
   takeovers = 0
   willsPublished = 0
+  /** Messages that wait for their time now, and all that ever did. */
+  delayedCount = 0
+  delayedMessages = 0
   /** Messages that were delivered but not retained, because the table is full. */
   retainedRefused = 0
   /** Every message that was not delivered although a subscription matched, by reason. */
@@ -40,6 +43,8 @@ export class Counters {
     backlogFull: 0,
     /** Refused, or taken and not stored, because their lane of the log was full. */
     laneFull: 0,
+    /** Delayed messages refused: malformed, or too many. */
+    delayedRefused: 0,
     /** QoS >= 1 refused because the store cannot be written. */
     storeFailed: 0,
   }

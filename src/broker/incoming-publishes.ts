@@ -11,6 +11,7 @@ import type { Publish } from '../protocol/packets/publish.ts'
 import { ReasonCode } from '../protocol/reason.ts'
 import type { AckQueue } from './ack-queue.ts'
 import type { Core } from './core.ts'
+import { mountTopic } from './delayed-topic.ts'
 import { InboundAliases } from './inbound-aliases.ts'
 import type { Session } from './session.ts'
 import { levelCount } from './subscribe.ts'
@@ -82,7 +83,7 @@ export class IncomingPublishes {
   }
 
   #mounted(message: Publish): Publish {
-    const mounted = this.mountpoint === '' ? message : message.withTopic(this.mountpoint + message.topic)
+    const mounted = this.mountpoint === '' ? message : message.withTopic(mountTopic(this.mountpoint, message.topic))
     const { topicLevelsMax } = this.#core.settings
     // A topic has fewer levels than characters, so that most need not be counted.
     if (mounted.topic.length >= topicLevelsMax && levelCount(mounted.topic) > topicLevelsMax) {

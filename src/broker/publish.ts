@@ -12,14 +12,19 @@ import type { GateLink } from '../ports/local.ts'
 import type { Seq, Store, Ticket } from '../ports/store.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import { ReasonCode } from '../protocol/reason.ts'
+import { isValidTopicName } from '../protocol/topic.ts'
 import type { Backlog } from './backlog.ts'
 import type { Counters } from './counters.ts'
+import type { DelayedMessages } from './delayed.ts'
+import { type DelayedTopic, delayMsOf, parseDelayed } from './delayed-topic.ts'
 import type { Delivery } from './deliver.ts'
 import type { LaneRules } from './lane-rules.ts'
 import type { RetainedTable } from './retained.ts'
 import type { Recipient, Router } from './router.ts'
 import type { Session } from './session.ts'
 import type { BrokerSettings } from './settings.ts'
+
+const dollar = 0x24
 
 /** Nothing had to be stored: acknowledge at once. */
 export const noTicket: Ticket = 0
@@ -34,6 +39,7 @@ export class PublishPath {
   readonly #counters: Counters
   readonly #laneRules: LaneRules
   readonly #backlog: Backlog
+  readonly #delays: DelayedMessages
   /** QoS 0 may stand in the log. */
   readonly #keepsQos0: boolean
   /** What the last call of `publish` decided; fields instead of an object per message. */
@@ -50,6 +56,7 @@ export class PublishPath {
     counters: Counters
     laneRules: LaneRules
     backlog: Backlog
+    delays: DelayedMessages
     settings: BrokerSettings
   }) {
     this.#authorizer = parts.authorizer
@@ -61,6 +68,7 @@ export class PublishPath {
     this.#counters = parts.counters
     this.#laneRules = parts.laneRules
     this.#backlog = parts.backlog
+    this.#delays = parts.delays
     this.#keepsQos0 = parts.settings.queueLimits.keepsQos0
   }
 
@@ -80,26 +88,38 @@ export class PublishPath {
     this.reasonCode = ReasonCode.success
     this.ticket = noTicket
     this.#counters.receivedMessages++
-    if (principal !== undefined && !this.#authorizer.mayPublish(principal, message.topic)) {
+    const delayed = message.topic.charCodeAt(0) === dollar ? parseDelayed(message.topic) : undefined
+    if (principal !== undefined && !this.#authorizer.mayPublish(principal, delayed?.topic ?? message.topic)) {
       this.#counters.dropped.notAuthorized++
       this.reasonCode = ReasonCode.notAuthorized
       gate?.refused(message, true)
       return
     }
-    if (gate !== undefined && !this.#admit(message, gate)) return
-    if (session !== undefined) message.publisher = session.clientId
+    const publisherId = session?.clientId ?? ''
+    if (gate !== undefined && !this.#admit(message, delayed, publisherId, gate)) return
+    if (session !== undefined) message.publisher = publisherId
     const interval = message.properties?.messageExpiryInterval
     if (interval !== undefined) message.expiresAtMs = this.#clock.nowMs() + interval * 1000
+    if (delayed !== undefined) {
+      this.#delay(message, delayed, session)
+      return
+    }
     if (message.retain) this.#retain(message)
     this.#route(message, session)
   }
 
   /** Whether a message that may be numbered goes on; if not, what to acknowledge it with is decided. */
-  #admit(message: Publish, gate: GateLink): boolean {
+  #admit(message: Publish, delayed: DelayedTopic | undefined, publisherId: string, gate: GateLink): boolean {
+    // Nothing may be recognised later that is refused now.
     if (message.qos > 0 && !this.canStore(message)) {
-      // Nothing may be recognised later that is refused now.
       gate.refused(message, false)
       this.#refuseUnwritable()
+      return false
+    }
+    if (delayed !== undefined && !this.#delays.hasRoom(publisherId, message)) {
+      gate.refused(message, false)
+      this.#counters.dropped.delayedRefused++
+      this.reasonCode = ReasonCode.quotaExceeded
       return false
     }
     const admission = gate.admit(message)
@@ -123,6 +143,45 @@ export class PublishPath {
     return this.#backlog.whenFull(lane) !== 'refuse' || !this.#backlog.isFull(lane)
   }
 
+  /**
+   * A delayed message is due. Its expiry has counted since it came.
+   * @returns false when it cannot be taken now
+   */
+  release(message: Publish, publisher: Session | undefined): boolean {
+    this.reasonCode = ReasonCode.success
+    if (!this.#store.isWritable || this.#isLaneRefusing(message)) return false
+    if (message.expiresAtMs <= this.#clock.nowMs()) {
+      this.#counters.dropped.expired++
+      return true
+    }
+    if (message.retain) this.#retain(message)
+    this.#route(message, publisher)
+    return true
+  }
+
+  #delay(message: Publish, { interval, topic }: DelayedTopic, session: Session | undefined): void {
+    const delayMs = delayMsOf(interval, this.#clock.wallMs())
+    if (delayMs === undefined || !isValidTopicName(topic) || parseDelayed(topic) !== undefined) {
+      this.#counters.dropped.delayedRefused++
+      this.reasonCode = ReasonCode.topicNameInvalid
+      return
+    }
+    const inner = message.withTopic(topic)
+    if (delayMs === 0) {
+      if (inner.retain) this.#retain(inner)
+      this.#route(inner, session)
+    } else if (!this.#store.isWritable) {
+      this.#refuseUnwritable()
+    } else if (!this.#delays.hasRoom(inner.publisher, inner)) {
+      this.#counters.dropped.delayedRefused++
+      this.reasonCode = ReasonCode.quotaExceeded
+    } else {
+      this.#delays.add(inner, delayMs)
+      this.#counters.delayedMessages++
+      this.ticket = this.#store.lastTicket
+    }
+  }
+
   /** A message of the broker about itself, QoS 0: nobody's rights are asked, and it is not among those received. */
   announce(message: Publish): void {
     this.#route(message, undefined)
@@ -140,15 +199,11 @@ export class PublishPath {
       this.#refuseUnwritable()
       return
     }
-    let lane: Lane | undefined
-    if (this.#backlog.isNearlyFull && message.qos > 0 && recipients.some(wantsLog)) {
-      lane = this.#laneRules.laneOf(message)
-      if (this.#backlog.whenFull(lane) === 'refuse' && this.#backlog.isFull(lane)) {
-        this.#counters.dropped.laneFull++
-        this.reasonCode = ReasonCode.quotaExceeded
-        return
-      }
+    if (this.#isLaneRefusing(message)) {
+      this.#refuseFull()
+      return
     }
+    let lane: Lane | undefined
     message.isForMany = recipients.length > 1
     let isWantedByDurable = false
     for (let i = 0; i < recipients.length; i++) {
@@ -172,6 +227,19 @@ export class PublishPath {
     if (this.#keepsQos0) markDirect(recipients, seq)
     this.#counters.storedMessages++
     this.ticket = this.#store.lastTicket
+  }
+
+  /** The lane of the log is full, takes no more, and somebody durable wants the message. */
+  #isLaneRefusing(message: Publish): boolean {
+    if (!this.#backlog.isNearlyFull || message.qos === 0) return false
+    const lane = this.#laneRules.laneOf(message)
+    if (this.#backlog.whenFull(lane) !== 'refuse' || !this.#backlog.isFull(lane)) return false
+    return this.#router.match(message.topic).some(wantsLog)
+  }
+
+  #refuseFull(): void {
+    this.#counters.dropped.laneFull++
+    this.reasonCode = ReasonCode.quotaExceeded
   }
 
   #refuseUnwritable(): void {

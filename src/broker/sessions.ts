@@ -75,6 +75,10 @@ export class SessionTable {
     return this.#sessions.size
   }
 
+  get(clientId: string): Session | undefined {
+    return this.#sessions.get(clientId)
+  }
+
   /** Opens the session of `clientId` for a new connection, which attaches it next. */
   claim(claim: Claim): { session: Session; isPresent: boolean } {
     const existing = this.#sessions.get(claim.clientId)

@@ -1,5 +1,6 @@
 /** The limits and choices of the broker core. Every number is a bound; config/schema.ts documents the defaults. */
 import type { QueueLimits } from '../ports/local.ts'
+import type { DelayLimits } from './delayed.ts'
 import type { LaneLimits, LaneRule } from './lane-rules.ts'
 import type { Redirect } from './redirect.ts'
 import type { ShareStrategy } from './share-strategy.ts'
@@ -41,6 +42,7 @@ export interface BrokerSettings {
   readonly laneRules: readonly LaneRule[]
   /** By lane. */
   readonly laneLimits: readonly LaneLimits[]
+  readonly delayLimits: DelayLimits
   /** Of each durable session. */
   readonly queueLimits: QueueLimits
   /** Messages, and bytes of them, that the log keeps for sessions that lag, in all lanes; beyond it the oldest go. */

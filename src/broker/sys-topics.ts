@@ -182,6 +182,7 @@ function metrics(counters: Counters): [name: string, value: number][] {
     ['bytes/sent', counters.sentBytes],
     ['messages/received', counters.receivedMessages],
     ['messages/sent', counters.sentMessages],
+    ['messages/delayed', counters.delayedMessages],
     ['messages/dropped', counters.droppedMessages],
     ['messages/persisted', counters.storedMessages],
     ['client/connack', counters.connectAccepted + counters.connectRefused],

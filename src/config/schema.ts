@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { choice, name, option, optional, type Profile, path } from './option.ts'
 import { authenticationSection } from './sections/authentication.ts'
 import { bridgeSection } from './sections/bridge.ts'
+import { delayedSection } from './sections/delayed.ts'
 import { laneSection, topicSection } from './sections/lane.ts'
 import { listenerSection } from './sections/listener.ts'
 import { mqttSection } from './sections/mqtt.ts'
@@ -35,6 +36,11 @@ export function settingsSchema(profile: Profile) {
     ),
     mqtt: option(mqttSection(profile), {}, 'What a client may do and how much of it.'),
     store: option(storeSection(profile), {}, 'How safe acknowledged messages are, and how many may pile up.'),
+    delayed: option(
+      delayedSection(profile),
+      {},
+      'Messages for later: what is published to $delayed/{seconds}/{topic} reaches {topic} that much later. Restarts and a clock that jumps change nothing.',
+    ),
     queue: option(
       queueSection(),
       {},

@@ -16,7 +16,7 @@ export type ParsedListener = Parsed['listener'][number]
 export type ParsedLane = Parsed['lane'][LaneName]
 export type ParsedBridge = Parsed['bridge'][number]
 
-type Plain = Pick<CamelCased<Parsed>, 'log' | 'mqtt' | 'store' | 'queue' | 'topic' | 'sys'>
+type Plain = Pick<CamelCased<Parsed>, 'log' | 'mqtt' | 'store' | 'delayed' | 'queue' | 'topic' | 'sys'>
 
 export interface Settings extends Plain {
   /** Letters, digits, `.`, `-` and `_`: fit for client ids and topics. */
@@ -140,11 +140,11 @@ export interface BridgeTls {
 
 /** @param configPath what relative certificate files are relative to; undefined = the working directory */
 export function toSettings(parsed: Parsed, configPath: string | undefined): Settings {
-  const { name = hostname().replace(/[^\w.-]/g, '-'), log, mqtt, store, queue, lane, topic, sys } = parsed
+  const { name = hostname().replace(/[^\w.-]/g, '-'), log, mqtt, store, delayed, queue, lane, topic, sys } = parsed
   const folder = configPath === undefined ? '.' : dirname(configPath)
   const locate = (file: string) => resolve(folder, file)
   return {
-    ...camelCased({ log, mqtt, store, queue, topic, sys }),
+    ...camelCased({ log, mqtt, store, delayed, queue, topic, sys }),
     lane: toLanes(lane, store),
     name,
     authentication: {

@@ -11,7 +11,7 @@ const foreverSeconds = 4_294_967_295
 
 /** @param lossTopic where the summary of the ledger is published */
 export function brokerSettings(settings: Settings, lossTopic: string): BrokerSettings {
-  const { name, mqtt, store, queue, lane, topic, sys } = settings
+  const { name, mqtt, store, delayed, queue, lane, topic, sys } = settings
   const sessionExpirySecondsMax = seconds(mqtt.sessionExpirySecondsMax)
   return {
     packetBytesMax: mqtt.packetBytesMax,
@@ -33,6 +33,7 @@ export function brokerSettings(settings: Settings, lossTopic: string): BrokerSet
     sharedSubscriptionStrategy: mqtt.sharedSubscriptionStrategy,
     retainedCountMax: mqtt.retainedCountMax,
     retainedBytesMax: mqtt.retainedBytesMax,
+    delayLimits: delayed,
     queueLimits: {
       countMax: queue.countMax ?? Number.POSITIVE_INFINITY,
       bytesMax: queue.bytesMax ?? Number.POSITIVE_INFINITY,

@@ -10,6 +10,9 @@ import { ok } from '../lib/result.ts'
 import type { Log } from '../ports/log.ts'
 import type { Store } from '../ports/store.ts'
 
+/** Those that are due next; more would be more than a person reads. */
+const toldDelaysMax = 1000
+
 /** Undefined when it cannot be opened: a broker that cannot be asked is better than none. */
 export async function openControl(
   { dataDir }: Settings,
@@ -36,6 +39,12 @@ export function brokerRoutes(parts: AskedParts): AdminRoute[] {
   return [
     { method: 'GET', path: '/status', answer: () => ok(status(parts)) },
     { method: 'GET', path: '/loss', answer: () => ok(broker.losses) },
+    { method: 'GET', path: '/delayed', answer: () => ok(broker.delays.list(toldDelaysMax)) },
+    {
+      method: 'DELETE',
+      path: '/delayed/*',
+      answer: ({ rest }) => ok({ cancelled: broker.delays.cancel(Number(rest)) }),
+    },
     { method: 'GET', path: '/alarms', answer: () => ok(broker.alarms.list) },
   ]
 }

@@ -8,6 +8,7 @@
 import type { Failure } from '../lib/errors.ts'
 import type { Qos, Version } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
+import type { DelayRecord, DelayStore } from './delays.ts'
 import type { Lane } from './lane.ts'
 import type { LedgerStore, LossRecord } from './ledger.ts'
 
@@ -36,6 +37,7 @@ export interface Store {
   readonly retained: RetainedStore
   readonly marks: MarkStore
   readonly ledger: LedgerStore
+  readonly delays: DelayStore
   /** The group commit that the last write joined; 0 before the first. Durable already when nothing is under way. */
   readonly lastTicket: Ticket
   /** The last group commit that is durable. */
@@ -94,6 +96,7 @@ export interface StoreLoader {
   onMark(key: string, mark: Mark): void
   /** By rising number. */
   onLoss(record: LossRecord): void
+  onDelay(record: DelayRecord): void
 }
 
 /**

@@ -181,6 +181,7 @@ function gated(store: Store, gate: { isWritable: boolean }): Store {
     retained: store.retained,
     marks: store.marks,
     ledger: store.ledger,
+    delays: store.delays,
     get lastTicket() {
       return store.lastTicket
     },

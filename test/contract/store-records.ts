@@ -279,6 +279,59 @@ export function recordContract(t: Test, makeStore: MakeStore): void {
     },
   )
 
+  t.test('a delay that was put and not removed loads', async (t) => {
+    const harness = await makeStore(t)
+    let run = await StoreRun.start(harness.open())
+    run.store.delays.put({ id: 7, dueAtMs: 2 ** 41, message: fullMessage() })
+    run.store.delays.put({ id: 8, dueAtMs: 0, message: message('d', 0) })
+    await run.settle()
+    run = await StoreRun.start(harness.crash(run.store))
+    t.strictSame(
+      run.delays.map((record) => ({ ...record, message: toPlain(record.message) })),
+      [
+        { id: 7, dueAtMs: 2 ** 41, message: toPlain(fullMessage()) },
+        { id: 8, dueAtMs: 0, message: toPlain(message('d', 0)) },
+      ],
+    )
+    await run.store.close()
+  })
+
+  t.test('a removed delay does not load', async (t) => {
+    const harness = await makeStore(t)
+    let run = await StoreRun.start(harness.open())
+    for (const id of [1, 2, 3]) run.store.delays.put({ id, dueAtMs: 0, message: message('d') })
+    run.store.delays.remove(2)
+    await run.settle()
+    run.store.delays.remove(1)
+    await run.settle()
+    run = await StoreRun.start(harness.crash(run.store))
+    t.strictSame(
+      run.delays.map(({ id }) => id),
+      [3],
+    )
+    await run.store.close()
+  })
+
+  t.test(
+    'the removal of a delay is durable in the same group commit as the message appended in the same turn',
+    async (t) => {
+      for (let turns = 0; turns < 6; turns++) {
+        const harness = await makeStore(t)
+        const run = await StoreRun.start(harness.open())
+        for (let id = 1; id <= 10; id++) run.store.delays.put({ id, dueAtMs: 0, message: message('d') })
+        await run.settle()
+        for (let id = 1; id <= 4 + turns; id++) {
+          run.store.log.append(message('d'))
+          run.store.delays.remove(id)
+          await turnEnd()
+        }
+        const next = await StoreRun.start(harness.crash(run.store))
+        t.equal(next.delays.length + next.store.log.lastSeq, 10)
+        await next.store.close()
+      }
+    },
+  )
+
   t.test('the last record put with a number loads', async (t) => {
     const harness = await makeStore(t)
     let run = await StoreRun.start(harness.open())

@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import type { Test } from 'tap'
 import type { Failure } from '../../src/lib/errors.ts'
+import type { DelayRecord } from '../../src/ports/delays.ts'
 import type { LossRecord } from '../../src/ports/ledger.ts'
 import type {
   Mark,
@@ -41,6 +42,7 @@ export class StoreRun {
   readonly retained: Publish[] = []
   readonly marks = new Map<string, Mark>()
   readonly losses: LossRecord[] = []
+  readonly delays: DelayRecord[] = []
   readonly tickets: Ticket[] = []
   readonly failures: Failure[] = []
   recoveredCount = 0
@@ -75,6 +77,7 @@ export class StoreRun {
       onRetained: (publish) => run.retained.push(publish),
       onMark: (key, mark) => run.marks.set(key, mark),
       onLoss: (record) => run.losses.push(record),
+      onDelay: (record) => run.delays.push(record),
     })
     return run
   }

@@ -1,4 +1,6 @@
 /** What is durable in a MemoryStore. It outlives the store, so that a test can crash one and open the next over it. */
+
+import type { DelayRecord } from '../../ports/delays.ts'
 import { lanes } from '../../ports/lane.ts'
 import type { LossRecord } from '../../ports/ledger.ts'
 import type { Mark, OutboundRecord, Seq, SessionRecord } from '../../ports/store.ts'
@@ -17,6 +19,7 @@ export class MemoryDisk {
   readonly inboxes = new Map<string, Set<number>>()
   readonly retained = new Map<string, Publish>()
   readonly marks = new Map<string, Mark>()
+  readonly delays = new Map<number, DelayRecord>()
   readonly losses = new Map<number, LossRecord>()
 
   saveSession(record: SessionRecord): void {

@@ -4,6 +4,7 @@
  */
 import { assert, must } from '../../lib/assert.ts'
 import type { Clock } from '../../ports/clock.ts'
+import type { DelayStore } from '../../ports/delays.ts'
 import type { LedgerStore } from '../../ports/ledger.ts'
 import type { Random } from '../../ports/random.ts'
 import type {
@@ -33,6 +34,7 @@ export class MemoryStore implements Store {
   readonly retained: RetainedStore
   readonly marks: MarkStore
   readonly ledger: LedgerStore
+  readonly delays: DelayStore
   readonly isWritable = true
   durableTicket: Ticket = 0
   readonly #clock: Clock
@@ -67,6 +69,13 @@ export class MemoryStore implements Store {
       clear: (topic) => join(() => disk.retained.delete(topic)),
     }
     this.marks = { set: (key, mark) => join(() => disk.marks.set(key, mark)) }
+    this.delays = {
+      put: (record) => {
+        record.message.own()
+        join(() => disk.delays.set(record.id, record))
+      },
+      remove: (id) => join(() => disk.delays.delete(id)),
+    }
     this.ledger = {
       put: (record) => join(() => disk.losses.set(record.number, record)),
       remove: (number) => join(() => disk.losses.delete(number)),
@@ -82,13 +91,14 @@ export class MemoryStore implements Store {
   }
 
   async load(loader: StoreLoader): Promise<void> {
-    const { epoch, inboxes, retained, marks, losses } = this.#disk
+    const { epoch, inboxes, retained, marks, losses, delays } = this.#disk
     loader.onEpoch(must(epoch, 'epoch of the log'))
     for (const record of this.#disk.loadSessions()) loader.onSession(record)
     for (const [clientId, packetIds] of inboxes) for (const packetId of packetIds) loader.onInbox(clientId, packetId)
     for (const publish of retained.values()) loader.onRetained(publish)
     for (const [key, mark] of marks) loader.onMark(key, mark)
     for (const record of [...losses.values()].sort((a, b) => a.number - b.number)) loader.onLoss(record)
+    for (const record of delays.values()) loader.onDelay(record)
   }
 
   async close(): Promise<void> {

@@ -2,11 +2,14 @@
  * The writes of one group commit while it collects them. Messages keep their order; of everything else only the last
  * write of a key counts, so that a commit never writes a row twice.
  */
+
+import type { DelayRecord } from '../../ports/delays.ts'
 import { type Lane, lanes } from '../../ports/lane.ts'
 import type { LossRecord } from '../../ports/ledger.ts'
 import type { Mark, OutboundRecord, Seq, SessionRecord, Ticket } from '../../ports/store.ts'
 import type { Publish } from '../../protocol/packets/publish.ts'
 import type { Value } from './connection.ts'
+import { encodeMessage } from './message-text.ts'
 import { MessagePacker } from './packed-messages.ts'
 import { encodeSession } from './session-text.ts'
 
@@ -41,6 +44,7 @@ export class Batch {
   readonly #retained = new Map<string, Publish | undefined>()
   readonly #marks = new Map<string, Mark>()
   /** undefined = removed. */
+  readonly #delays = new Map<number, DelayRecord | undefined>()
   readonly #losses = new Map<number, LossRecord | undefined>()
   #values: readonly Value[] | undefined
 
@@ -119,6 +123,14 @@ export class Batch {
     this.#marks.set(key, mark)
   }
 
+  putDelay(record: DelayRecord): void {
+    this.#delays.set(record.id, record)
+  }
+
+  removeDelay(id: number): void {
+    this.#delays.set(id, undefined)
+  }
+
   putLoss(record: LossRecord): void {
     this.#losses.set(record.number, record)
   }
@@ -128,7 +140,7 @@ export class Batch {
   }
 
   /**
-   * What is bound for the columns `started_at_ms` to `losses` of `group_commit` (schema.ts), the same at each call.
+   * What is bound for the columns `started_at_ms` to `delays` of `group_commit` (schema.ts), the same at each call.
    * Nothing is written to the batch any more.
    */
   get values(): readonly Value[] {
@@ -169,6 +181,12 @@ export class Batch {
       json([...this.#marks].map(([key, { epoch, seq }]) => [key, epoch, seq])),
       json([...this.#losses].filter(([, record]) => record === undefined).map(([number]) => number)),
       json([...this.#losses].flatMap(([number, record]) => (record === undefined ? [] : [[number, record]]))),
+      json([...this.#delays].filter(([, record]) => record === undefined).map(([id]) => id)),
+      json(
+        [...this.#delays].flatMap(([id, record]) =>
+          record === undefined ? [] : [[id, Math.ceil(record.dueAtMs), encodeMessage(record.message)]],
+        ),
+      ),
     ]
   }
 

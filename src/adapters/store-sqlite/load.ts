@@ -2,6 +2,7 @@
 import type { LossRecord } from '../../ports/ledger.ts'
 import type { Mark, StoreLoader } from '../../ports/store.ts'
 import type { Connection } from './connection.ts'
+import { decodeMessage } from './message-text.ts'
 import { type PackedRow, unpackMessages } from './packed-messages.ts'
 import { outboundOfSession, retainedRead } from './schema.ts'
 import { decodeSession, type SessionRow } from './session-text.ts'
@@ -24,6 +25,9 @@ export async function loadRecords(connection: Connection, loader: Omit<StoreLoad
     const { count, ...rest } = JSON.parse(record) as LossRecord
     loader.onLoss({ ...rest, count })
   })
+  await eachRow<{ id: number; due_at_ms: number; message: string }>(connection, 'delay', (row) =>
+    loader.onDelay({ id: row.id, dueAtMs: row.due_at_ms, message: decodeMessage(JSON.parse(row.message)) }),
+  )
   await eachRetained(connection, loader)
 }
 

@@ -9,6 +9,8 @@
  * the messages and bytes of the lane before, so that sizes of ranges need no scan. Rows of before there were lanes have
  * no number, which is their seq, and no time.
  *
+ * `delay` holds messages that are due later, packed as JSON.
+ *
  * `loss` holds records of ports/ledger.ts, as JSON.
  *
  * `outbound` holds what was added to the record of a session since that was written.
@@ -44,6 +46,7 @@ const migrations = [
    ALTER TABLE log_1 ADD COLUMN number INTEGER;
    ALTER TABLE log_1 ADD COLUMN at_ms INTEGER;
    ${[0, 2, 3].map((lane) => `CREATE TABLE log_${lane} (seq INTEGER PRIMARY KEY, start_byte INTEGER NOT NULL, number INTEGER, at_ms INTEGER, ${messageColumnTypes}) STRICT;`).join('\n')}`,
+  'CREATE TABLE delay (id INTEGER PRIMARY KEY, due_at_ms INTEGER NOT NULL, message TEXT NOT NULL) STRICT;',
 ]
 
 /** Brings the file up to this version. Rejects with a SqliteError, or a Failure ERR_STORE_NEWER. */
@@ -88,6 +91,8 @@ export const groupCommitColumns = [
   'marks',
   'removed_losses',
   'losses',
+  'removed_delays',
+  'delays',
   'meta',
 ]
 
@@ -137,6 +142,9 @@ export const groupCommitSchema = `
     INSERT INTO loss (number, record)
       SELECT value ->> 0, value ->> 1 FROM json_each(NEW.losses) WHERE true
       ON CONFLICT (number) DO UPDATE SET record = excluded.record;
+    DELETE FROM delay WHERE id IN (SELECT value FROM json_each(NEW.removed_delays));
+    INSERT OR REPLACE INTO delay (id, due_at_ms, message)
+      SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(NEW.delays);
     INSERT INTO meta (key, value)
       SELECT value ->> 0, value ->> 1 FROM json_each(NEW.meta) WHERE true
       ON CONFLICT (key) DO UPDATE SET value = excluded.value;

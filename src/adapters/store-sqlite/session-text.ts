@@ -3,10 +3,9 @@
  * say is turned into what it can: `Infinity` and absent values into null, the will's message into packed text.
  */
 
-import { must } from '../../lib/assert.ts'
 import type { OutboundRecord, Seq, SessionRecord, SubscriptionRecord, WillRecord } from '../../ports/store.ts'
 import type { Version } from '../../protocol/packet.ts'
-import { MessagePacker, unpackMessages } from './packed-messages.ts'
+import { decodeMessage, encodeMessage, type MessageText } from './message-text.ts'
 
 export interface SessionRow {
   readonly client_id: string
@@ -28,10 +27,7 @@ interface SessionText {
   readonly will: WillText | null
 }
 
-interface WillText {
-  readonly heads: string
-  /** Base64. */
-  readonly bytes: string
+interface WillText extends MessageText {
   readonly delaySeconds: number
   readonly dueAtMs: number | null
 }
@@ -81,16 +77,12 @@ function mergeOutbound(saved: readonly OutboundRecord[], row: SessionRow): Outbo
 }
 
 function encodeWill(will: WillRecord): WillText {
-  const packer = new MessagePacker()
-  packer.add(will.message)
-  const { heads, bytes } = packer.take()
-  return { heads, bytes: bytes.toString('base64'), delaySeconds: will.delaySeconds, dueAtMs: will.dueAtMs ?? null }
+  return { ...encodeMessage(will.message), delaySeconds: will.delaySeconds, dueAtMs: will.dueAtMs ?? null }
 }
 
 function decodeWill(text: WillText): WillRecord {
-  const [message] = unpackMessages(text.heads, Buffer.from(text.bytes, 'base64'))
   return {
-    message: must(message, 'message of a stored will').publish,
+    message: decodeMessage(text),
     delaySeconds: text.delaySeconds,
     dueAtMs: text.dueAtMs ?? undefined,
   }

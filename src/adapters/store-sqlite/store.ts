@@ -5,6 +5,7 @@
  */
 import { Failure } from '../../lib/errors.ts'
 import type { SystemClock, Timer } from '../../ports/clock.ts'
+import type { DelayStore } from '../../ports/delays.ts'
 import { lanes } from '../../ports/lane.ts'
 import type { LedgerStore } from '../../ports/ledger.ts'
 import type { Log } from '../../ports/log.ts'
@@ -93,6 +94,7 @@ export class SqliteStore implements Store {
   readonly retained: RetainedStore
   readonly marks: MarkStore
   readonly ledger: LedgerStore
+  readonly delays: DelayStore
   readonly #parts: StoreParts
   #files: StoreFiles
   readonly #path: string
@@ -150,6 +152,13 @@ export class SqliteStore implements Store {
       clear: (topic) => join().clearRetained(topic),
     }
     this.marks = { set: (key, mark) => join().setMark(key, mark) }
+    this.delays = {
+      put: (record) => {
+        record.message.own()
+        join().putDelay(record)
+      },
+      remove: (id) => join().removeDelay(id),
+    }
     this.ledger = {
       put: (record) => join().putLoss(record),
       remove: (number) => join().removeLoss(number),
@@ -194,6 +203,7 @@ export class SqliteStore implements Store {
       onRetained: (publish) => loader.onRetained(publish),
       onMark: (key, mark) => loader.onMark(key, mark),
       onLoss: (record) => loader.onLoss(record),
+      onDelay: (record) => loader.onDelay(record),
     })
   }
 

@@ -1,6 +1,7 @@
 /** `tidegate ctl`: asks the broker that runs on this machine. */
 import type { Command } from 'commander'
 import type { AlarmList } from '../../ports/alarms.ts'
+import type { DelayedEntry } from '../../ports/delays.ts'
 import type { LossRecord } from '../../ports/ledger.ts'
 import { print } from '../output.ts'
 import { localTime, table } from '../table.ts'
@@ -23,6 +24,7 @@ export function addControl(program: Command): void {
     .addHelpText('after', help)
   question(control, 'status', 'how it fares: clients, messages, store', '/status', printStatus)
   question(control, 'loss', 'acknowledged messages that were dropped on purpose, and why', '/loss', printLoss)
+  addDelayed(control)
   question(control, 'alarms', 'what is wrong at present, and what was', '/alarms', printAlarms)
 }
 
@@ -45,6 +47,40 @@ export function question<Answer>(
       if (json) print(JSON.stringify(answer, null, 2))
       else show(answer as Answer)
     })
+}
+
+function addDelayed(control: Command): void {
+  const delayed = control.command('delayed').description('messages that wait for their time')
+  question(delayed, 'list', 'those that are due next', '/delayed', printDelayed)
+  delayed
+    .command('cancel <id>')
+    .description('drop one of them; its id is in the list')
+    .option('--data-dir <directory>', 'data_dir of the broker (default: TIDEGATE_DATA_DIR, or where it usually is)')
+    .action(async (id: string, { dataDir }: ControlOptions) => {
+      const { askBroker, brokerDirectory } = await import('../control-client.ts')
+      const path = `/delayed/${encodeURIComponent(id)}`
+      const { cancelled } = (await askBroker(brokerDirectory(dataDir, process.env), 'DELETE', path)) as {
+        cancelled: boolean
+      }
+      print(cancelled ? `${id} is cancelled` : `nothing waits under ${id}`)
+    })
+}
+
+function printDelayed(entries: readonly DelayedEntry[]): void {
+  if (entries.length === 0) {
+    print('nothing waits')
+    return
+  }
+  const rows = entries.map((entry) => [
+    String(entry.id),
+    `${Math.ceil(entry.remainingSeconds)} s`,
+    entry.topic,
+    String(entry.qos),
+    entry.retain ? 'yes' : 'no',
+    entry.clientId,
+    String(entry.payloadByteCount),
+  ])
+  table(['ID', 'DUE IN', 'TOPIC', 'QOS', 'RETAIN', 'CLIENT', 'BYTES'], rows)
 }
 
 function printStatus(status: Readonly<Record<string, unknown>>): void {
