@@ -4,6 +4,7 @@ import { bridgeProperty, mountBridgeTopic } from '../ports/gateway-topics.ts'
 import type { ListenerTraits } from '../ports/transport.ts'
 import type { ConnackProperties, Connect, Will } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
+import { mountTopic, parseDelayed } from './delayed-topic.ts'
 import { messageOfWill } from './will.ts'
 
 export interface Mount {
@@ -21,13 +22,14 @@ export function mountpointOf(traits: ListenerTraits, identity: string): string |
 
 export function mountedWill(will: Will, mount: Mount): { message: Publish; delaySeconds: number } {
   const bridgeTopic = bridgeTopicOf(will, mount)
-  if (bridgeTopic === undefined) return messageOfWill(will, mount.prefix + will.topic)
+  if (bridgeTopic === undefined) return messageOfWill(will, mountTopic(mount.prefix, will.topic))
   return messageOfWill({ ...will, retain: false }, bridgeTopic)
 }
 
 /** What a gateway says of its bridge is between it and the broker. */
 export function mayPublishWill(authorizer: Authorizer, principal: Principal, will: Will, mount: Mount): boolean {
-  return bridgeTopicOf(will, mount) !== undefined || authorizer.mayPublish(principal, mount.prefix + will.topic)
+  const topic = mount.prefix + (parseDelayed(will.topic)?.topic ?? will.topic)
+  return bridgeTopicOf(will, mount) !== undefined || authorizer.mayPublish(principal, topic)
 }
 
 /** CONNACK properties; a bridge of ours hears that we are one of its kind. */
