@@ -2,6 +2,7 @@
 import type { DeviceClock } from '../clock.ts'
 import type { SeededRandom } from '../seeded-random.ts'
 import { DeviceLink } from '../serial-link.ts'
+import { CLinkStream } from './c-link-stream.ts'
 import type { Head, HeadOwner, Stream, StreamOwner } from './head.ts'
 import { jsonLines, keyValue, plainJson } from './line-grammar.ts'
 import { LinesHead } from './lines-head.ts'
@@ -10,10 +11,10 @@ import { RawStream } from './raw-stream.ts'
 import { TcpStream } from './tcp-stream.ts'
 
 /**
- * `link`: MQTT in the serial link · `raw`: MQTT bytes on the wire · `tcp`: MQTT straight to a broker ·
+ * `link`: MQTT in the serial link · `link-c`: the same with the link in C, a process for each device · `raw`: MQTT bytes on the wire · `tcp`: MQTT straight to a broker ·
  * `json-lines`: the arrays of serial2mqtt · `json`: an object for each reading · `kv`: `key:value` pairs
  */
-export const HEADS = ['link', 'raw', 'json-lines', 'json', 'kv', 'tcp'] as const
+export const HEADS = ['link', 'link-c', 'raw', 'json-lines', 'json', 'kv', 'tcp'] as const
 export type HeadName = (typeof HEADS)[number]
 
 export interface HeadOptions {
@@ -48,6 +49,10 @@ export function makeHead(options: HeadOptions, parts: HeadParts, owner: HeadOwne
   switch (options.head ?? 'link') {
     case 'link':
       return mqtt((streamOwner) => makeLink(options, parts, streamOwner))
+    case 'link-c': {
+      const { id, baudRate } = options
+      return mqtt((streamOwner) => new CLinkStream({ ...parts, id, baudRate }, streamOwner))
+    }
     case 'raw':
       return mqtt((streamOwner) => new RawStream(parts.write, parts.clock, streamOwner))
     case 'json-lines':

@@ -1,10 +1,12 @@
 /** Scenario files, the accounts of a run, and short runs against a real broker. */
-import { execFile } from 'node:child_process'
+import { execFile, spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
+import { freePort } from '../../firmware-sim/free-port.ts'
 import { Account, isGood } from '../../firmware-sim/oracle/account.ts'
 import { Delays } from '../../firmware-sim/oracle/delays.ts'
 import { loadScenario, parseScenario } from '../../firmware-sim/scenario/load.ts'
@@ -182,6 +184,28 @@ t.test('a run against an edge of its own', async (t) => {
   t.match(stdout, /As expected\.\n$/)
 })
 
+const lacksGcc = spawnSync('gcc', ['--version']).error !== undefined ? 'gcc is not installed' : false
+
+t.test('the link in C carries readings over a noisy line and a brown-out', { skip: lacksGcc }, async (t) => {
+  const inC = shortRun
+    .replace('name = "serial"', 'name = "serial"\nhead = "link-c"')
+    .replace('duration_ms = 4000', 'duration_ms = 3000')
+  const { stdout } = await sim('run', fileOf(t, inC))
+  t.match(stdout, /serial-1 .* ok\n/)
+  t.match(stdout, /As expected\.\n$/)
+})
+
+t.test('any broker will do, such as mosquitto', { skip: lacksMosquitto() }, async (t) => {
+  const port = await freePort()
+  const broker = spawn('mosquitto', ['-p', String(port)], { stdio: 'ignore' })
+  t.teardown(() => broker.kill())
+  const toml = `name = "net"\nduration_ms = 1500\n[[group]]\nname = "n"\ncount = 5\nhead = "tcp"\nrate_per_second = 20\n`
+  await wait(500)
+  const { stdout } = await sim('run', fileOf(t, toml), '--broker', `mqtt://127.0.0.1:${port}`)
+  t.match(stdout, /n-5 .* ok\n/)
+  t.match(stdout, /As expected\.\n$/)
+})
+
 t.test('a run that fails its expectations says so and ends 1', async (t) => {
   const impossible = shortRun
     .replace('duration_ms = 4000', 'duration_ms = 500')
@@ -205,6 +229,10 @@ t.test('the command explains itself', async (t) => {
   await t.rejects(sim('run', 'nowhere.toml'), { code: 2, stderr: /nowhere.toml: ENOENT/ })
   await t.rejects(sim('run', fileOf(t, shortRun), '--broker', 'there'), { code: 2, stderr: /--broker there/ })
 })
+
+function lacksMosquitto(): string | false {
+  return spawnSync('mosquitto', ['-h']).error !== undefined ? 'mosquitto is not installed' : false
+}
 
 function fileOf(t: Test, toml: string): string {
   const file = join(t.testdir({}), 'scenario.toml')
