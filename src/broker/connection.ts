@@ -166,6 +166,9 @@ export class Connection implements LinkOwner, Attachment {
       return
     }
     if (state.at === 'challenged') {
+      // Before it is decoded: the faults of other packets have reasons that no CONNACK has [MQTT-3.2.2-8].
+      const type = header >> 4
+      if (type !== PacketType.auth && type !== PacketType.disconnect) throw outOfTurn() // [MQTT-3.1.2-30]
       this.#receiveChallenged(decodePacket(header, bytes, start, end, 5), state.connect)
       return
     }
@@ -258,8 +261,6 @@ export class Connection implements LinkOwner, Attachment {
       const extended = must(this.#extended, 'method of a challenged client')
       this.#state = { at: 'authenticating', connect }
       this.#authenticate((answer) => extended.receive(packet, answer))
-    } else {
-      throw new PacketFault(ReasonCode.protocolError, 'MQTT-3.1.2-30', 'neither AUTH nor DISCONNECT') // [MQTT-3.1.2-30]
     }
   }
 
@@ -596,4 +597,8 @@ export class Connection implements LinkOwner, Attachment {
     this.#core.counters.keepAliveTimeouts++
     this.close(ReasonCode.keepAliveTimeout, 'nothing received for 1.5 times the keep-alive') // [MQTT-3.1.2-22]
   }
+}
+
+function outOfTurn(): PacketFault {
+  return new PacketFault(ReasonCode.protocolError, 'MQTT-3.1.2-30', 'neither AUTH nor DISCONNECT before CONNACK')
 }

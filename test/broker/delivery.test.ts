@@ -16,7 +16,7 @@ function pubrel(client: TestClient, packetId: number): void {
   client.send({ type: PacketType.pubrel, packetId, reasonCode: ReasonCode.success, properties: undefined })
 }
 
-t.test('QoS of a delivery is the lower of publisher and subscription', async (t) => {
+t.test('QoS of a delivery is the lower of publisher and subscription [MQTT-3.8.4-8]', async (t) => {
   const broker = await TestBroker.start()
   const publisher = broker.connect({ clientId: 'p' })
   for (const granted of [0, 1, 2] as const) {

@@ -10,6 +10,7 @@ import { ReasonCode } from '../../src/protocol/reason.ts'
 import { SeededRandom } from '../fakes/seeded-random.ts'
 import { TestBroker, type TestClient } from '../fakes/test-broker.ts'
 import { ScramClient } from '../fixtures/scram-client.ts'
+import { wire } from '../fixtures/wire.ts'
 
 const authenticationMethod = 'SCRAM-SHA-256'
 const closed = { allowAnonymous: false }
@@ -112,10 +113,12 @@ t.test('the rules of access know who proved to be whom', async (t) => {
 
 t.test('before CONNACK a client may send AUTH and DISCONNECT alone [MQTT-3.1.2-30]', async (t) => {
   const broker = await start(t)
-  const { client } = asked(broker, new ScramClient('pump', 'secret'))
-  client.send({ type: PacketType.pingreq })
-  t.equal((client.take(PacketType.connack) as Connack).reasonCode, ReasonCode.protocolError)
-  t.ok(client.link.isEnded)
+  for (const early of ['c0 00', '30 05 0001 61 00 78', '32 07 0001 61 0001 00 78', '82 06 0001 00 0000 00']) {
+    const { client } = asked(broker, new ScramClient('pump', 'secret'))
+    client.sendBytes(wire(early))
+    t.equal((client.take(PacketType.connack) as Connack).reasonCode, ReasonCode.protocolError)
+    t.ok(client.link.isEnded)
+  }
   const leaving = asked(broker, new ScramClient('pump', 'secret')).client
   leaving.send({ type: PacketType.disconnect, reasonCode: 0, properties: undefined })
   t.same(leaving.takeAll(), [])

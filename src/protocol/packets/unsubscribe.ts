@@ -13,12 +13,12 @@ export function decodeUnsubscribe(cursor: Cursor, version: Version): Unsubscribe
   const properties = version === 5 ? readProperties<UserOnlyProperties>(cursor, PacketType.unsubscribe) : undefined
   const topicFilters: string[] = []
   while (!cursor.isAtEnd) {
-    const topicFilter = cursor.string() // [MQTT-3.10.2-1]
+    const topicFilter = cursor.string() // [MQTT-3.10.3-1]
     checkTopicFilter(topicFilter)
     topicFilters.push(topicFilter)
   }
   if (topicFilters.length === 0) {
-    throw protocolError('MQTT-3.10.2-2', 'UNSUBSCRIBE without a topic filter') // [MQTT-3.10.2-2]
+    throw protocolError('MQTT-3.10.3-2', 'UNSUBSCRIBE without a topic filter') // [MQTT-3.10.3-2]
   }
   return { type: PacketType.unsubscribe, packetId, topicFilters, properties }
 }
