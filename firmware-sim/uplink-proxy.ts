@@ -9,6 +9,8 @@
  *   blackhole   bytes vanish, and so do ends and resets: neither side hears anything, ever
  *   half-open   the client is reset and the target hears nothing; new connections pass
  *   reset       both sides are reset, new connections too
+ *   nat-idle    a connection that carried nothing for `idleMs` is forgotten: from then on it is a black hole
+ *   moved       the client has another address: what is open is a black hole, and new connections pass
  *
  * A connection that lived through a black hole misses bytes, so it never carries any again, whatever comes after.
  */
@@ -16,7 +18,13 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { type Delay, ProxyFlow } from './proxy-flow.ts'
 
-export type Fault = Delay | { readonly kind: 'blackhole' } | { readonly kind: 'half-open' } | { readonly kind: 'reset' }
+export type Fault =
+  | Delay
+  | { readonly kind: 'blackhole' | 'half-open' | 'reset' | 'moved' }
+  | { readonly kind: 'nat-idle'; readonly idleMs: number }
+
+/** Both ends hear the same network: what goes through at its own pace, and what is lost. */
+const pass: Delay = { kind: 'pass' }
 
 export interface UplinkProxySettings {
   readonly target: { readonly host: string; readonly port: number }
@@ -79,6 +87,7 @@ class ProxiedConnection {
   readonly #onGone: () => void
   #openCount = 0
   #isDead = false
+  #idleTimer: NodeJS.Timeout | undefined
 
   /** @param onGone called when both sides are closed */
   constructor(client: Socket, { target, random }: UplinkProxySettings, fault: Fault, onGone: () => void) {
@@ -89,15 +98,27 @@ class ProxiedConnection {
     } else {
       const upstream = connect({ ...target, allowHalfOpen: true, noDelay: true })
       this.#adopt(upstream)
-      const delay: Delay = fault.kind === 'half-open' ? { kind: 'pass' } : fault
+      const delay = isDelay(fault) ? fault : pass
       this.#flows.push(new ProxyFlow(client, upstream, delay, random), new ProxyFlow(upstream, client, delay, random))
+      for (const side of this.#sides) side.on('data', () => this.#idleTimer?.refresh())
+      if (fault.kind === 'nat-idle') this.#forgetAfter(fault.idleMs)
     }
   }
 
+  #forgetAfter(idleMs: number): void {
+    this.#idleTimer = setTimeout(() => this.#die(), idleMs).unref()
+  }
+
   apply(fault: Fault): void {
+    clearTimeout(this.#idleTimer)
     switch (fault.kind) {
       case 'blackhole':
+      case 'moved':
         this.#die()
+        break
+      case 'nat-idle':
+        this.#forgetAfter(fault.idleMs)
+        for (const flow of this.#flows) flow.setDelay(pass)
         break
       case 'half-open':
         this.#die()
@@ -134,4 +155,8 @@ class ProxiedConnection {
       else side.on('end', () => side.destroy())
     }
   }
+}
+
+function isDelay(fault: Fault): fault is Delay {
+  return ['pass', 'latency', 'bandwidth', 'stall'].includes(fault.kind)
 }

@@ -4,6 +4,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { ProxyProcess } from '../../firmware-sim/proxy-process.ts'
 import { SeededRandom } from '../../firmware-sim/seeded-random.ts'
 import { UplinkProxy } from '../../firmware-sim/uplink-proxy.ts'
 
@@ -267,3 +268,70 @@ t.test('closing the proxy ends everything, whatever is held', async (t) => {
   await target.until(() => target.isClosed)
   t.equal(target.text, '')
 })
+
+t.test('a network that forgets idle connections forgets only those', async (t) => {
+  const { proxy, pair } = await stage(t)
+  const open = await pair()
+  proxy.setFault({ kind: 'nat-idle', idleMs: 150 })
+  for (let beats = 0; beats < 5; beats++) {
+    open.client.socket.write('.')
+    await setTimeout(50)
+  }
+  await open.target.untilBytes(5)
+  await setTimeout(300)
+  open.client.socket.write('lost')
+  const fresh = await pair()
+  fresh.client.socket.write('new')
+  await fresh.target.untilBytes(3)
+  t.equal(open.target.text, '.....')
+  t.notOk(open.client.isClosed || open.target.isClosed || open.target.hasEnded, 'and nobody is told')
+})
+
+t.test('after a change of address old connections are silent and new ones pass', async (t) => {
+  const { proxy, pair } = await stage(t)
+  const old = await pair()
+  proxy.setFault({ kind: 'moved' })
+  old.client.socket.write('lost')
+  const fresh = await pair()
+  fresh.client.socket.write('new')
+  await fresh.target.untilBytes(3)
+  t.equal(old.target.text, '')
+  t.notOk(old.client.isClosed || old.target.isClosed)
+})
+
+t.test('as a process of its own it takes faults in order', async (t) => {
+  const { target } = await echo(t)
+  const proxy = await ProxyProcess.start(target, 1)
+  t.teardown(() => proxy.close())
+  const first = dialProxy(t, proxy.port)
+  first.write('a')
+  t.equal(String((await once(first, 'data'))[0]), 'a')
+  proxy.setFault({ kind: 'reset' })
+  await new Promise((resolve) => first.once('close', resolve))
+  proxy.setFault({ kind: 'pass' })
+  // What is dialed before the process has heard of the change is still reset.
+  for (let echoed = ''; echoed !== 'b'; ) {
+    const next = dialProxy(t, proxy.port)
+    next.write('b')
+    echoed = await new Promise((resolve) => {
+      next.once('data', (chunk) => resolve(String(chunk)))
+      next.once('close', () => resolve(''))
+    })
+  }
+  t.pass('it passes again')
+})
+
+function dialProxy(t: Test, port: number): Socket {
+  const socket = connect({ host: '127.0.0.1', port })
+  socket.on('error', () => undefined)
+  t.teardown(() => socket.destroy())
+  return socket
+}
+
+async function echo(t: Test) {
+  const server = createServer((socket) => socket.on('error', () => undefined).pipe(socket))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  return { target: { host: '127.0.0.1', port: (server.address() as AddressInfo).port } }
+}

@@ -1,7 +1,8 @@
 /**
  * Access by listener alone: a peer gets in when its link proves who it is, or when the listener lets anybody in.
- * Clients may not publish to topics that begin with `$`: those are the broker's own. A listener may name the topics
- * that its peers may touch.
+ * Clients may not publish to topics that begin with `$`: those are the broker's own. But one may say there whether the
+ * bridge that it is is up, as bridges of mosquitto do before anything else. A listener may name the topics that its
+ * peers may touch.
  */
 import type { Authenticator, Authorizer } from '../../ports/auth.ts'
 import { ReasonCode } from '../../protocol/reason.ts'
@@ -14,9 +15,10 @@ export const listenerPolicy: Authenticator & Authorizer = {
     const isAllowed = requireIdentity ? isProved : isProved || allowAnonymous
     answer(isAllowed ? ReasonCode.success : ReasonCode.notAuthorized)
   },
-  mayPublish: ({ access }, topic) =>
-    topic.charCodeAt(0) !== dollar &&
-    (access?.publish === undefined || access.publish.some((filter) => topicMatches(filter, topic))),
+  mayPublish: ({ access, clientId }, topic) => {
+    if (topic.charCodeAt(0) === dollar) return topic === `$SYS/broker/connection/${clientId}/state`
+    return access?.publish === undefined || access.publish.some((filter) => topicMatches(filter, topic))
+  },
   maySubscribe: ({ access }, topicFilter) =>
     access?.subscribe === undefined || access.subscribe.some((filter) => filterCovers(filter, topicFilter)),
 }
