@@ -1,21 +1,34 @@
-/** The brokers that are measured, each a process of its own with settings in a folder of its own. */
+/**
+ * The brokers that are measured, each a process of its own with settings in a folder of its own. aedes takes part where
+ * `npm install --no-save aedes` was run.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
+import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { createAuthority, issueServerCertificate } from '../../src/adapters/certificates/authority.ts'
 
 export const command = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
 export const mosquitto = ['/usr/sbin/mosquitto', '/usr/local/sbin/mosquitto'].find((file) => existsSync(file))
 const startLimitMs = 10_000
 
-export type BrokerName = 'tidegate' | 'mosquitto'
+const aedes = fileURLToPath(new URL('../../node_modules/aedes', import.meta.url))
 
-/** Tidegate first, then the peers that are installed. */
-export const brokerNames: readonly BrokerName[] = mosquitto === undefined ? ['tidegate'] : ['tidegate', 'mosquitto']
+export type BrokerName = 'tidegate' | 'mosquitto' | 'aedes'
+export type Carrier = 'tcp' | 'tls' | 'ws'
+
+/** Tidegate first, then the peers that are installed and can do it. */
+export function brokersFor(carrier: Carrier): BrokerName[] {
+  const names: BrokerName[] = ['tidegate']
+  // Debian's mosquitto does not open a WebSocket listener everywhere.
+  if (mosquitto !== undefined && carrier !== 'ws') names.push('mosquitto')
+  if (carrier === 'tcp' && existsSync(aedes)) names.push('aedes')
+  return names
+}
 
 export interface RunningBroker {
   readonly port: number
@@ -24,10 +37,11 @@ export interface RunningBroker {
 }
 
 /** Starts it new, with nothing stored. */
-export async function startBroker(name: BrokerName): Promise<RunningBroker> {
+export async function startBroker(name: BrokerName, carrier: Carrier): Promise<RunningBroker> {
   const folder = mkdtempSync(join(tmpdir(), `bench-${name}-`))
   const port = await freePort()
-  const child = name === 'tidegate' ? startTidegate(folder, port) : startMosquitto(folder, port)
+  if (carrier === 'tls') await writeCertificate(folder)
+  const child = starters[name](folder, port, carrier)
   const log = collect(child)
   if (!(await isReachable(child, port))) {
     child.kill()
@@ -49,27 +63,61 @@ export async function startBroker(name: BrokerName): Promise<RunningBroker> {
   }
 }
 
+const starters: Record<BrokerName, (folder: string, port: number, carrier: Carrier) => ChildProcess> = {
+  tidegate: startTidegate,
+  mosquitto: startMosquitto,
+  aedes: startAedes,
+}
+
 /** As it ships: only where it listens and stores is said. */
-function startTidegate(folder: string, port: number): ChildProcess {
+function startTidegate(folder: string, port: number, carrier: Carrier): ChildProcess {
   const config = join(folder, 'edge.toml')
-  writeFileSync(
-    config,
-    `data_dir = "${join(folder, 'stored')}"\n[[listener]]\ntype = "tcp"\nbind = "127.0.0.1:${port}"\n`,
-  )
+  const lines = [
+    `data_dir = "${join(folder, 'stored')}"`,
+    '[[listener]]',
+    `type = "${carrier}"`,
+    `bind = "127.0.0.1:${port}"`,
+  ]
+  if (carrier === 'tls') {
+    lines.push('certificate = "server.crt"', 'private_key = "server.key"')
+    lines.push('client_certificate = "none"', 'allow_anonymous = true')
+  }
+  writeFileSync(config, `${lines.join('\n')}\n`)
   return spawn(process.execPath, [command, 'edge', '--config', config], { stdio: ['ignore', 'ignore', 'pipe'] })
 }
 
 /** Its queues are opened up, else it would drop what the load sends. */
-function startMosquitto(folder: string, port: number): ChildProcess {
+function startMosquitto(folder: string, port: number, carrier: Carrier): ChildProcess {
   const config = join(folder, 'mosquitto.conf')
   const lines = [
     `listener ${port} 127.0.0.1`,
     'allow_anonymous true',
     'max_queued_messages 0',
     'max_inflight_messages 100',
+    `user ${userInfo().username}`,
+    ...(carrier === 'tls' ? [`certfile ${folder}/server.crt`, `keyfile ${folder}/server.key`] : []),
   ]
   writeFileSync(config, `${lines.join('\n')}\nlog_type error\n`)
   return spawn(mosquitto as string, ['-c', config], { stdio: ['ignore', 'ignore', 'pipe'] })
+}
+
+function startAedes(_folder: string, port: number): ChildProcess {
+  const program = `
+    import { createServer } from 'node:net'
+    import { Aedes } from 'aedes'
+    const broker = await Aedes.createBroker()
+    createServer(broker.handle).listen(${port}, '127.0.0.1')`
+  const cwd = fileURLToPath(new URL('../..', import.meta.url))
+  return spawn(process.execPath, ['--input-type=module', '--eval', program], {
+    cwd,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+}
+
+async function writeCertificate(folder: string): Promise<void> {
+  const issued = await issueServerCertificate(await createAuthority(), ['127.0.0.1'])
+  writeFileSync(join(folder, 'server.crt'), issued.certificate)
+  writeFileSync(join(folder, 'server.key'), issued.privateKey)
 }
 
 /** Below the ports that the system gives to clients, so that none of them takes it before the broker does. */

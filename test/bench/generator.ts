@@ -1,5 +1,5 @@
 /** Runs load.c, which is compiled for each bench. */
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile, execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,7 +16,12 @@ export type Measured = Readonly<Partial<Record<Figure | 'missing', number>>>
 export class Generator {
   readonly #folder = mkdtempSync(join(tmpdir(), 'bench-load-'))
 
+  readonly hasTls: boolean
+
   constructor() {
+    const tls = ['-DWITH_TLS', '-lssl', '-lcrypto']
+    this.hasTls = spawnSync('cc', ['-O2', '-o', this.#file, source, ...tls], { stdio: 'ignore' }).status === 0
+    if (this.hasTls) return
     try {
       execFileSync('cc', ['-O2', '-o', this.#file, source], { stdio: 'inherit' })
     } catch (error) {
@@ -27,8 +32,8 @@ export class Generator {
   }
 
   /** @param seconds how long is measured; a workload may have a time of its own */
-  async measure(broker: RunningBroker, { load }: Workload, seconds: number): Promise<Measured> {
-    const args = ['-t', `${seconds}`, ...load, '-p', `${broker.port}`, '-b', `${broker.pid}`]
+  async measure(broker: RunningBroker, { load, carrier }: Workload, seconds: number): Promise<Measured> {
+    const args = ['-t', `${seconds}`, ...load, '-T', carrier, '-p', `${broker.port}`, '-b', `${broker.pid}`]
     const { stdout } = await promisify(execFile)(this.#file, args)
     return JSON.parse(stdout)
   }

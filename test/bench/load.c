@@ -5,6 +5,9 @@
  *   pair    publisher i -> subscriber i          fanout  every subscriber gets every message
  *   fanin   every publisher -> one wildcard      idle    clients that connect and stay
  *
+ * TCP may carry TLS (where it was compiled with OpenSSL) or WebSocket. Beside the load there may be other
+ * subscriptions that no message matches: many that stay, or some that come and go all the time.
+ *
  * Without a rate the load is a closed loop: no publisher has more than `window` messages under way, so that what is
  * measured is the broker and not the buffers in front of it. The first part of each run warms up and is not counted.
  */
@@ -12,6 +15,7 @@
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
@@ -24,8 +28,11 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef WITH_TLS
+#include <openssl/ssl.h>
+#endif
 
-enum { CONNACK = 2, PUBLISH = 3, PUBACK = 4, PUBREC = 5, PUBREL = 6, PUBCOMP = 7, SUBACK = 9 };
+enum { CONNACK = 2, PUBLISH = 3, PUBACK = 4, PUBREC = 5, PUBREL = 6, PUBCOMP = 7, SUBACK = 9, UNSUBACK = 11 };
 enum kind { PAIR, FANOUT, FANIN, IDLE };
 
 /* Connections that may wait for their CONNACK at the same time. */
@@ -50,6 +57,13 @@ struct client {
   struct bytes message;
   /* A packet that has not arrived whole; bytes that the kernel has not taken. */
   struct bytes in, out;
+  /* WebSocket: framed bytes on their way; the frame that comes in: its header so far, what is left of its payload. */
+  struct bytes framed;
+  uint8_t frame_header[10];
+  size_t frame_header_length, frame_left;
+#ifdef WITH_TLS
+  SSL *tls;
+#endif
 };
 
 static struct {
@@ -57,7 +71,12 @@ static struct {
   unsigned port, publishers, subscribers, qos, size, window, version;
   double rate, seconds;
   pid_t broker;
-} load = {.publishers = 1, .subscribers = 1, .size = 64, .window = 100, .version = 4, .seconds = 3};
+  bool is_tls, is_websocket;
+  /* Subscriptions that stay, and changes of subscriptions per second. */
+  unsigned filters, changes;
+  /* First level of all topics. */
+  const char *prefix;
+} load = {.prefix = "bench", .publishers = 1, .subscribers = 1, .size = 64, .window = 100, .version = 4, .seconds = 3};
 
 static struct client *clients;
 static unsigned client_count;
@@ -68,6 +87,7 @@ static unsigned connected, subscribed;
 /* In microseconds, of every message while `is_timing`. */
 static bool is_timing;
 static uint32_t *latencies;
+static const size_t latency_count_max = 10000000;
 static size_t latency_count, latency_capacity;
 
 static uint64_t now_ns(void) {
@@ -106,12 +126,82 @@ static void append_packet(struct bytes *out, uint8_t header, const struct bytes 
   append(out, body->at, body->length);
 }
 
+static ssize_t write_some(struct client *client, const uint8_t *at, size_t count) {
+#ifdef WITH_TLS
+  if (client->tls != NULL) {
+    int written = SSL_write(client->tls, at, count);
+    if (written > 0) return written;
+    errno = EAGAIN;
+    int reason = SSL_get_error(client->tls, written);
+    if (reason != SSL_ERROR_WANT_WRITE && reason != SSL_ERROR_WANT_READ) errno = EPROTO;
+    return -1;
+  }
+#endif
+  return write(client->fd, at, count);
+}
+
+static ssize_t read_some(struct client *client, uint8_t *at, size_t count) {
+#ifdef WITH_TLS
+  if (client->tls != NULL) {
+    int taken = SSL_read(client->tls, at, count);
+    if (taken > 0) return taken;
+    int reason = SSL_get_error(client->tls, taken);
+    if (reason == SSL_ERROR_ZERO_RETURN) return 0;
+    errno = reason == SSL_ERROR_WANT_READ || reason == SSL_ERROR_WANT_WRITE ? EAGAIN : EPROTO;
+    return -1;
+  }
+#endif
+  return read(client->fd, at, count);
+}
+
+/* Everything that waits becomes one binary message. A mask of zeros is a mask, and leaves the bytes as they are. */
+static void append_frame(struct client *client) {
+  size_t length = client->out.length;
+  if (length == 0) return;
+  append_byte(&client->framed, 0x82);
+  if (length < 126) {
+    append_byte(&client->framed, 0x80 | length);
+  } else {
+    append_byte(&client->framed, 0x80 | 127);
+    for (int shift = 56; shift >= 0; shift -= 8) append_byte(&client->framed, length >> shift);
+  }
+  append(&client->framed, "\0\0\0\0", 4);
+  append(&client->framed, client->out.at, length);
+  client->out.length = 0;
+}
+
+/* Takes the frame headers out of what came; answers the bytes that are left. */
+static size_t unframe(struct client *client, uint8_t *at, size_t count) {
+  size_t kept = 0;
+  for (size_t from = 0; from < count;) {
+    if (client->frame_left > 0) {
+      size_t part = client->frame_left < count - from ? client->frame_left : count - from;
+      memmove(at + kept, at + from, part);
+      kept += part;
+      from += part;
+      client->frame_left -= part;
+      continue;
+    }
+    uint8_t *header = client->frame_header;
+    header[client->frame_header_length++] = at[from++];
+    size_t needed = client->frame_header_length < 2 || header[1] < 126 ? 2 : header[1] == 126 ? 4 : 10;
+    if (client->frame_header_length < needed) continue;
+    if (header[0] != 0x82) errx(1, "unexpected frame 0x%02x", header[0]);
+    size_t length = needed == 2 ? header[1] : 0;
+    for (size_t i = 2; i < needed; i++) length = length << 8 | header[i];
+    client->frame_left = length;
+    client->frame_header_length = 0;
+  }
+  return kept;
+}
+
 /* Sends what waits, as far as the kernel takes it. */
 static void flush(struct client *client) {
-  struct bytes *out = &client->out;
+  if (load.is_websocket) append_frame(client);
+  struct bytes *out = load.is_websocket ? &client->framed : &client->out;
   size_t sent = 0;
   while (sent < out->length) {
-    ssize_t count = write(client->fd, out->at + sent, out->length - sent);
+    ssize_t count = write_some(client, out->at + sent, out->length - sent);
     if (count < 0 && errno == EAGAIN) break;
     if (count < 0) err(1, "write");
     sent += count;
@@ -126,11 +216,11 @@ static void flush(struct client *client) {
 }
 
 static const char *topic_of(const struct client *client) {
-  static char topic[32];
+  static char topic[64];
   unsigned index = (client - clients) - (client->is_publisher ? load.subscribers : 0);
-  if (load.kind == FANOUT) return "bench/all";
-  if (load.kind == FANIN && !client->is_publisher) return "bench/#";
-  snprintf(topic, sizeof topic, "bench/%u/value", index);
+  const char *rest = load.kind == FANOUT ? "all" : load.kind == FANIN && !client->is_publisher ? "#" : NULL;
+  if (rest != NULL) snprintf(topic, sizeof topic, "%s/%s", load.prefix, rest);
+  else snprintf(topic, sizeof topic, "%s/%u/value", load.prefix, index);
   return topic;
 }
 
@@ -212,6 +302,8 @@ static void take_packet(struct client *client, uint8_t header, const uint8_t *bo
   case SUBACK:
     subscribed++;
     break;
+  case UNSUBACK:
+    break;
   case PUBLISH:
     take_message(client, header >> 1 & 3, body, length);
     break;
@@ -250,13 +342,21 @@ static void take_input(struct client *client) {
   static uint8_t chunk[262144];
   struct bytes *in = &client->in;
   memcpy(chunk, in->at, in->length);
-  ssize_t count = read(client->fd, chunk + in->length, sizeof chunk - in->length);
+  ssize_t count = read_some(client, chunk + in->length, sizeof chunk - in->length);
   if (count < 0 && errno == EAGAIN) return;
   if (count < 0) err(1, "read");
   if (count == 0) errx(1, "the broker closed a connection");
+  if (load.is_websocket) count = unframe(client, chunk + in->length, count);
   size_t total = in->length + count, taken = take_packets(client, chunk, total);
   in->length = 0;
   append(in, chunk + taken, total - taken);
+#ifdef WITH_TLS
+  /* What OpenSSL has read already does not show at the socket. */
+  if (client->tls != NULL && SSL_pending(client->tls) > 0) {
+    take_input(client);
+    return;
+  }
+#endif
   if (client->out.length > 0) flush(client);
 }
 
@@ -278,14 +378,44 @@ static void wait_until(const unsigned *counter, unsigned goal, const char *what)
   }
 }
 
+/* The handshakes block: there are few such clients, and they are not measured. */
+static void shake_hands(struct client *client) {
+  fcntl(client->fd, F_SETFL, 0);
+#ifdef WITH_TLS
+  if (load.is_tls) {
+    static SSL_CTX *context;
+    if (context == NULL) context = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    client->tls = SSL_new(context);
+    SSL_set_fd(client->tls, client->fd);
+    if (SSL_connect(client->tls) != 1) errx(1, "no TLS");
+  }
+#else
+  if (load.is_tls) errx(1, "compiled without TLS");
+#endif
+  if (load.is_websocket) {
+    static const char request[] = "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                                  "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+                                  "Sec-WebSocket-Protocol: mqtt\r\n\r\n";
+    if (write_some(client, (const uint8_t *)request, sizeof request - 1) < 0) err(1, "write");
+    char answer[2048] = {0};
+    for (size_t length = 0; strstr(answer, "\r\n\r\n") == NULL; length++)
+      if (length == sizeof answer - 1 || read_some(client, (uint8_t *)answer + length, 1) != 1) errx(1, "no answer");
+    if (strncmp(answer, "HTTP/1.1 101", 12) != 0) errx(1, "no WebSocket: %s", answer);
+  }
+  fcntl(client->fd, F_SETFL, O_NONBLOCK);
+}
+
 static void open_client(struct client *client) {
-  client->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  bool has_handshake = load.is_tls || load.is_websocket;
+  client->fd = socket(AF_INET, SOCK_STREAM | (has_handshake ? 0 : SOCK_NONBLOCK), 0);
   if (client->fd < 0) err(1, "socket");
   int on = 1;
   setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(load.port)};
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   if (connect(client->fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS) err(1, "connect");
+  if (has_handshake) shake_hands(client);
   struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.ptr = client};
   client->wants_write = true;
   epoll_ctl(epoll, EPOLL_CTL_ADD, client->fd, &event);
@@ -332,7 +462,7 @@ static long broker_resident_kb(void) {
 static uint64_t fan(void) { return load.kind == FANOUT ? load.subscribers : 1; }
 
 static void fill_window(struct client *client) {
-  for (unsigned n = 0; n < burst_max && client->out.length < output_bytes_max; n++) {
+  for (unsigned n = 0; n < burst_max && client->out.length + client->framed.length < output_bytes_max; n++) {
     bool is_full = load.qos > 0 ? client->inflight >= load.window
                                 : published * fan() >= received + (uint64_t)load.window * load.publishers * fan();
     if (is_full) return;
@@ -345,10 +475,54 @@ static void keep_rate(struct client *client, double passed_s) {
   for (; client->credit >= 1; client->credit--) publish(client);
 }
 
+/* One filter in ten has a wildcard. Device 0 and what is below are never published to. */
+static void write_filter(char *text, size_t size, unsigned index) {
+  const char *end = index % 10 > 0 ? "state" : index % 20 > 0 ? "+" : "#";
+  snprintf(text, size, "site/%u/device-%u/%s", index % 1000, index, end);
+}
+
+/* SUBSCRIBE to, or UNSUBSCRIBE from, the filters from `first` on. */
+static void send_filters(struct client *client, unsigned first, unsigned count, bool is_subscribe) {
+  struct bytes body = {0};
+  append(&body, "\x00\x02", 2);
+  if (load.version == 5) append_byte(&body, 0);
+  for (unsigned i = 0; i < count; i++) {
+    char filter[64];
+    write_filter(filter, sizeof filter, first + i);
+    append_string(&body, filter);
+    if (is_subscribe) append_byte(&body, 0);
+  }
+  append_packet(&client->out, is_subscribe ? 0x82 : 0xa2, &body);
+  free(body.at);
+  flush(client);
+}
+
+/* The first subscribers hold them, so that no client has all. @return what the broker holds for it, in bytes */
+static double hold_filters(void) {
+  static const unsigned at_once = 500;
+  long before_kb = broker_resident_kb();
+  unsigned goal = subscribed;
+  for (unsigned first = 0; first < load.filters; first += at_once) {
+    unsigned count = load.filters - first < at_once ? load.filters - first : at_once;
+    send_filters(&clients[first / at_once % load.subscribers], first, count, true);
+    wait_until(&subscribed, ++goal, "subscriptions are made");
+  }
+  return (broker_resident_kb() - before_kb) * 1024.0 / load.filters;
+}
+
+/* Wildcard filters beyond those that stay come and go in turn. */
+static void change_subscriptions(double passed_s) {
+  static double due;
+  static unsigned next;
+  for (due += passed_s * load.changes; due >= 1; due--, next++)
+    send_filters(&clients[0], load.filters + next / 2 % 1000 * 10, 1, next % 2 == 0);
+}
+
 static void run_for(double seconds) {
   uint64_t start = now_ns(), last = start;
   while (since_s(start) < seconds) {
     uint64_t now = now_ns();
+    if (load.changes > 0) change_subscriptions((now - last) / 1e9);
     for (struct client *client = clients + load.subscribers; client < clients + client_count; client++) {
       if (load.rate > 0) keep_rate(client, (now - last) / 1e9);
       else fill_window(client);
@@ -382,6 +556,7 @@ static void measure_messages(void) {
   connect_all();
   for (unsigned i = 0; i < load.subscribers; i++) send_subscribe(&clients[i]);
   wait_until(&subscribed, load.subscribers, "clients are subscribed");
+  double filter_bytes = load.filters > 0 ? hold_filters() : 0;
   for (unsigned i = load.subscribers; i < client_count; i++) {
     make_message(&clients[i]);
     /* Publishers with a rate take turns. */
@@ -398,9 +573,10 @@ static void measure_messages(void) {
   uint64_t expected = published * fan();
   for (start = now_ns(); received < expected && since_s(start) < last_words_s;) wait_for_events(20);
   qsort(latencies, latency_count, sizeof *latencies, compare);
-  printf("{\"messagesPerSecond\":%.0f,\"cpuUsPerMessage\":%.3f,\"p50Us\":%u,\"p99Us\":%u,\"missing\":%llu}\n",
+  printf("{\"messagesPerSecond\":%.0f,\"cpuUsPerMessage\":%.3f,\"p50Us\":%u,\"p99Us\":%u,\"missing\":%llu,"
+         "\"bytesPerSubscription\":%.0f}\n",
          count / passed_s, cpu_s * 1e6 / count, percentile(0.5), percentile(0.99),
-         (unsigned long long)(expected - received));
+         (unsigned long long)(expected - received), filter_bytes);
 }
 
 static enum kind kind_of(const char *name) {
@@ -411,7 +587,7 @@ static enum kind kind_of(const char *name) {
 }
 
 int main(int argc, char **argv) {
-  for (int option; (option = getopt(argc, argv, "k:p:b:P:S:q:s:w:v:r:t:")) != -1;) {
+  for (int option; (option = getopt(argc, argv, "k:p:b:P:S:q:s:w:v:r:t:T:f:u:n:")) != -1;) {
     switch (option) {
     case 'k': load.kind = kind_of(optarg); break;
     case 'p': load.port = atoi(optarg); break;
@@ -423,10 +599,18 @@ int main(int argc, char **argv) {
     case 'w': load.window = atoi(optarg); break;
     case 'v': load.version = atoi(optarg); break;
     case 'r': load.rate = atof(optarg); break;
+    case 'T':
+      load.is_tls = strcmp(optarg, "tls") == 0;
+      load.is_websocket = strcmp(optarg, "ws") == 0;
+      break;
+    case 'n': load.prefix = optarg; break;
+    case 'f': load.filters = atoi(optarg); break;
+    case 'u': load.changes = atoi(optarg); break;
     case 't': load.seconds = atof(optarg); break;
     default:
       errx(2, "-k pair|fanout|fanin|idle -p port -b broker pid [-P publishers] [-S subscribers] [-q qos] [-s bytes, 8 or"
-              " more] [-w window] [-v 4|5] [-r messages/s] [-t seconds]");
+              " more] [-w window] [-v 4|5] [-r messages/s] [-t seconds] [-T tcp|tls|ws] [-f other subscriptions]"
+              " [-u changes of subscriptions/s] [-n first topic level]");
     }
   }
   struct rlimit files;
@@ -436,7 +620,8 @@ int main(int argc, char **argv) {
 
   client_count = load.publishers + load.subscribers;
   clients = calloc(client_count, sizeof *clients);
-  latency_capacity = load.rate > 0 ? load.rate * load.seconds * 2 : 0;
+  double expected_count = load.rate * load.seconds * 2;
+  latency_capacity = expected_count < latency_count_max ? expected_count : latency_count_max;
   latencies = malloc(latency_capacity * sizeof *latencies + 1);
   epoll = epoll_create1(0);
   if (clients == NULL || latencies == NULL || epoll < 0) err(1, "set-up");

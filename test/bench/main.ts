@@ -8,7 +8,7 @@ import { appendFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { type BrokerName, brokerNames, startBroker } from './brokers.ts'
+import { type BrokerName, brokersFor, startBroker } from './brokers.ts'
 import { Generator, type Measured } from './generator.ts'
 import { heading, type Medians, medianOf, rowsOf } from './report.ts'
 import { type Workload, workloads } from './workloads.ts'
@@ -41,11 +41,15 @@ async function bench(): Promise<void> {
   const generator = new Generator()
   const results = new Map<string, Medians>()
   try {
-    if (brokerNames.length === 1) console.log('mosquitto is not installed, so there are no ratios')
+    if (brokersFor('tls').length === 1) console.log('mosquitto is not installed, so there are no ratios')
     console.log(heading)
     for (const workload of chosen) {
       if (workload.connectionCount + 100 > openFilesMax()) {
         console.log(`${workload.name}: left out, as ulimit -Hn is ${openFilesMax()}`)
+        continue
+      }
+      if (workload.carrier === 'tls' && !generator.hasTls) {
+        console.log(`${workload.name}: left out, as the headers of OpenSSL are missing: apt-get install libssl-dev`)
         continue
       }
       results.set(workload.name, await measureAll(generator, workload))
@@ -58,10 +62,10 @@ async function bench(): Promise<void> {
 }
 
 async function measureAll(generator: Generator, workload: Workload): Promise<Medians> {
-  const measured = new Map<BrokerName, Measured[]>(brokerNames.map((name) => [name, []]))
+  const measured = new Map<BrokerName, Measured[]>(brokersFor(workload.carrier).map((name) => [name, []]))
   for (let run = 0; run < runs; run++) {
     for (const [name, figures] of measured) {
-      const broker = await startBroker(name)
+      const broker = await startBroker(name, workload.carrier)
       try {
         figures.push(await generator.measure(broker, workload, seconds))
       } finally {

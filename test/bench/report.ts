@@ -12,6 +12,7 @@ const figureText: Readonly<Record<Figure, string>> = {
   p99Us: 'p99 us',
   connectsPerSecond: 'connects/s',
   kbPerConnection: 'KB/connection',
+  bytesPerSubscription: 'B/subscription',
 }
 
 export const heading = row(['workload', 'figure', 'tidegate', 'mosquitto', 'ratio', 'goal'])
@@ -24,7 +25,7 @@ export function medianOf(runs: readonly Measured[]): Measured {
 
 /** @param results of all workloads so far, by name */
 export function rowsOf(workload: Workload, results: ReadonlyMap<string, Medians>): string[] {
-  const { tidegate, mosquitto } = results.get(workload.name) ?? {}
+  const { tidegate, mosquitto, aedes } = results.get(workload.name) ?? {}
   const repeated = results.get(workload.repeats ?? '')?.tidegate
   const rows = (Object.entries(workload.figures) as [Figure, Goal][]).map(([figure, goal]) => {
     const [ours, theirs] = [tidegate?.[figure], mosquitto?.[figure]]
@@ -36,10 +37,10 @@ export function rowsOf(workload: Workload, results: ReadonlyMap<string, Medians>
       number(ours),
       number(theirs),
       ratio === undefined ? '-' : `${ratio.toFixed(2)}x`,
-      verdict(goal, judged),
+      [verdict(goal, judged, workload.repeats), ...beside('aedes', ours, aedes?.[figure])].join('  '),
     ])
   })
-  for (const [name, { missing = 0 }] of Object.entries({ tidegate, mosquitto }).flatMap(present)) {
+  for (const [name, { missing = 0 }] of Object.entries({ tidegate, mosquitto, aedes }).flatMap(present)) {
     if (missing > 0) rows.push(`${' '.repeat(16)}${name}: ${number(missing)} messages did not arrive`)
   }
   return rows
@@ -49,9 +50,16 @@ function present([name, measured]: [string, Measured | undefined]): [string, Mea
   return measured === undefined ? [] : [[name, measured]]
 }
 
-function verdict({ of, min, max }: Goal, judged: number | undefined): string {
+/** Other peers have no column and no goal of their own. */
+function beside(name: string, ours: number | undefined, theirs: number | undefined): string[] {
+  const ratio = quotient(ours, theirs)
+  return ratio === undefined ? [] : [`${name} ${number(theirs)}, ${ratio.toFixed(2)}x`]
+}
+
+function verdict({ of, min, max }: Goal, judged: number | undefined, repeats: string | undefined): string {
+  if (min === undefined && max === undefined) return ''
   const goal = min === undefined ? `<= ${max}` : `>= ${min}`
-  const what = { ratio: `${goal}x`, figure: goal, repeated: `${goal}x of MQTT 3.1.1` }[of]
+  const what = { ratio: `${goal}x`, figure: goal, repeated: `${goal}x of ${repeats}` }[of]
   if (judged === undefined) return what
   const isReached = judged >= (min ?? 0) && judged <= (max ?? Number.POSITIVE_INFINITY)
   const detail = of === 'repeated' ? `: ${judged.toFixed(2)}x` : ''
