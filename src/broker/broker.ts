@@ -289,6 +289,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     }
     retained.saveAll()
     this.#core.ledger.saveAll()
+    this.#core.delays.saveAll()
   }
 
   /** The alarm stays until the next start: somebody should look at the disk. */

@@ -58,6 +58,11 @@ export class DelayedMessages {
     this.#keep(record)
   }
 
+  /** The store was replaced by another one: it gets everything that is kept in it. */
+  saveAll(): void {
+    for (const record of this.#byId.values()) this.#store.put(record)
+  }
+
   /** @returns false when there is no such message, or no more */
   cancel(id: number): boolean {
     const record = this.#byId.get(id)

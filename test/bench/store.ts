@@ -11,8 +11,11 @@ import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { bareMultiRowsPerSecond, bareRowsPerSecond } from './bare-sqlite.ts'
-import { type BrokerName, brokerNames } from './brokers.ts'
+import { type BrokerName, brokersFor } from './brokers.ts'
 import { StoringBroker } from './store-brokers.ts'
+
+/** What keeps messages on disk. */
+const brokerNames = brokersFor('tcp').filter((name) => name !== 'aedes')
 
 const { values } = parseArgs({
   options: {

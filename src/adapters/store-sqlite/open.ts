@@ -104,7 +104,14 @@ async function openWriter(options: SqliteStoreOptions, path: string): Promise<Co
 }
 
 const ignore = (): undefined => undefined
-const nobody = { onSession: ignore, onInbox: ignore, onRetained: ignore, onMark: ignore, onLoss: ignore }
+const nobody = {
+  onSession: ignore,
+  onInbox: ignore,
+  onRetained: ignore,
+  onMark: ignore,
+  onLoss: ignore,
+  onDelay: ignore,
+}
 
 /** Makes the directory, and sees to it that its name is on the disk. */
 async function makeDirectory(path: string): Promise<void> {
