@@ -320,10 +320,9 @@ export class Connection implements LinkOwner, Attachment {
       return
     }
     const extended = this.#extended
-    const username = extended === undefined ? connect.username : proof.username
     const principal = {
       clientId: agreement.clientId,
-      username,
+      username: extended === undefined ? connect.username : proof.username,
       identity: this.#link.identity,
       access: this.#traits.access,
     }
@@ -355,20 +354,15 @@ export class Connection implements LinkOwner, Attachment {
         ...extended?.properties(proof.data),
       },
     })
+    const facts = { clientId: this.#clientId, remote: this.#link.remote, version: this.#version }
     if (!isAnswered) {
-      core.log.info(
-        { clientId: this.#clientId, remote: this.#link.remote },
-        'client takes no packet as large as CONNACK',
-      )
+      core.log.info(facts, 'client takes no packet as large as CONNACK')
       this.#leave(session, true, reasonName(ReasonCode.packetTooLarge))
       this.#endLink()
       return
     }
     this.#scheduleKeepAlive()
-    if (core.log.isLevelEnabled('debug')) {
-      const facts = { clientId: this.#clientId, remote: this.#link.remote, version: this.#version }
-      core.log.debug(facts, 'client connected')
-    }
+    if (core.log.isLevelEnabled('debug')) core.log.debug(facts, 'client connected')
     core.sysTopics?.connected(principal, connect, agreement, this.#link)
     core.delivery.attached(session, this)
   }
