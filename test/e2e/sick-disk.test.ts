@@ -17,7 +17,6 @@ t.setTimeout(110_000)
 for (const [fault, alarm] of [
   ['enospc', 'disk_full'],
   ['erofs', 'store_failed'],
-  ['eio', 'store_failed'],
 ] as const) {
   t.test(`writes fail with ${fault}`, async (t) => {
     const world = await World.start(t)
