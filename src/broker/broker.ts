@@ -61,6 +61,7 @@ const storeAlarms = {
 export class Broker implements Acceptor, LocalBroker, StoreOwner {
   readonly #core: Core
   readonly #shares: ShareTable
+  readonly #router: Router
   readonly #topics: HouseTopics
   readonly alarms: Alarms
   readonly #localClients: LocalClient[] = []
@@ -84,6 +85,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       add: (subscription) => this.#shares.add(subscription),
       remove: (subscription) => this.#shares.remove(subscription),
     })
+    this.#router = router
     const wheel = new TimerWheel(wheelTickMs, clock.nowMs())
     const retained = new RetainedTable(store.retained, {
       countMax: settings.retainedCountMax,
@@ -249,6 +251,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     if (nowMs < this.#nextCursorsMs) return
     this.#nextCursorsMs = nowMs + cursorIntervalMs
     this.#trimLog()
+    this.#router.dropStaleRoutes()
   }
 
   onDurable(ticket: Ticket): void {

@@ -87,6 +87,7 @@ export class Router {
   #generation = 0
   /** What the last filters that changed have before their first wildcard; number n stands at n modulo the length. */
   readonly #changedPrefixes = new Array<string>(changesKept).fill('')
+  #sweptGeneration = 0
   #subscriptionCount = 0
   #sysFilterCount = 0
 
@@ -141,6 +142,22 @@ export class Router {
     }
     this.#subscriptionCount--
     if (filter.startsWith(sysPrefix)) this.#sysFilterCount--
+  }
+
+  /** Topics whose routes are held, also those that no longer hold. */
+  get cachedTopicCount(): number {
+    return this.#cache.size + this.#formerCache.size
+  }
+
+  /** Drops the routes that are too old to be still right: sessions that ended would be kept by them. */
+  dropStaleRoutes(): void {
+    if (this.#generation - this.#sweptGeneration < changesKept) return
+    this.#sweptGeneration = this.#generation
+    for (const cache of [this.#cache, this.#formerCache]) {
+      for (const [topic, route] of cache) {
+        if (this.#generation - route.generation >= changesKept) cache.delete(topic)
+      }
+    }
   }
 
   /** Everybody who gets a message of `topic`; the array is shared and must not be changed. */

@@ -137,6 +137,20 @@ t.test('a change to a wildcard filter leaves the cached routes of topics that it
   t.equal(router.match('kept/a').length, 4)
 })
 
+t.test('routes too old to be still right can be dropped, and are found again', async (t) => {
+  const router = new Router(noneShared)
+  const gone = subscription(session('gone'), 'a/+')
+  router.add(gone)
+  t.equal(router.match('a/b').length, 1)
+  router.dropStaleRoutes()
+  t.equal(router.cachedTopicCount, 1, 'it still holds')
+  router.remove(gone)
+  for (let i = 0; i < 100; i++) router.add(subscription(session(`d${i}`), `other/${i}/#`))
+  router.dropStaleRoutes()
+  t.equal(router.cachedTopicCount, 0, 'nothing keeps the session')
+  t.same(router.match('a/b'), [])
+})
+
 t.test('a literal filter is not missed by a route that was cached long ago', async (t) => {
   const router = new Router(noneShared)
   for (let i = 0; i < 12_000; i++) router.match(`topic/${i}`)
