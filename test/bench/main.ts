@@ -11,19 +11,22 @@ import { parseArgs } from 'node:util'
 import { type BrokerName, brokersFor, startBroker } from './brokers.ts'
 import { Generator, type Measured } from './generator.ts'
 import { heading, type Medians, medianOf, rowsOf } from './report.ts'
+import { soak } from './soak.ts'
 import { type Workload, workloads } from './workloads.ts'
 
 const resultsFile = fileURLToPath(new URL('results.jsonl', import.meta.url))
-const usage = `npm run bench -- [--only NAME] [--seconds 3] [--runs 3]
+const usage = `npm run bench -- [--only NAME] [--seconds 3] [--runs 3] [--soak MINUTES]
   --only     workloads whose name begins with NAME: ${workloads.map(({ name }) => name).join(', ')}
   --seconds  how long each is measured
-  --runs     of which the median counts`
+  --runs     of which the median counts
+  --soak     MINUTES of a mix at half speed instead: does memory stay where it is?`
 
 const { values } = parseArgs({
   options: {
     only: { type: 'string', default: '' },
     seconds: { type: 'string', default: '3' },
     runs: { type: 'string', default: '3' },
+    soak: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 })
@@ -33,6 +36,8 @@ const chosen = workloads.filter(({ name }) => name.startsWith(values.only))
 if (values.help || chosen.length === 0 || !(seconds > 0) || !(runs >= 1)) {
   console.log(usage)
   process.exitCode = values.help ? 0 : 2
+} else if (values.soak !== undefined && Number(values.soak) > 0) {
+  await soakOnce(Number(values.soak))
 } else {
   await bench()
 }
@@ -59,6 +64,16 @@ async function bench(): Promise<void> {
     generator.remove()
   }
   appendFileSync(resultsFile, `${JSON.stringify({ ...circumstances(), results: Object.fromEntries(results) })}\n`)
+}
+
+async function soakOnce(minutes: number): Promise<void> {
+  const generator = new Generator()
+  try {
+    const result = await soak(generator, workloads, minutes)
+    appendFileSync(resultsFile, `${JSON.stringify({ ...circumstances(), soak: result })}\n`)
+  } finally {
+    generator.remove()
+  }
 }
 
 async function measureAll(generator: Generator, workload: Workload): Promise<Medians> {
