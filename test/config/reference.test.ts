@@ -33,7 +33,9 @@ t.test('the JSON Schema knows exactly the keys of the settings, in every table',
 
 function everySetting(schema: z.ZodType, path: string[]): [string[], z.ZodType][] {
   const kind = unwrap(schema)
-  if (kind instanceof z.ZodArray) return everySetting(kind.element as z.ZodType, path)
+  if (kind instanceof z.ZodArray && unwrap(kind.element as z.ZodType) instanceof z.ZodObject) {
+    return everySetting(kind.element as z.ZodType, path)
+  }
   if (!(kind instanceof z.ZodObject)) return [[path, schema]]
   return Object.entries(kind.shape as Record<string, z.ZodType>).flatMap(([key, inner]) =>
     everySetting(inner, [...path, key]),
