@@ -56,7 +56,7 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
     }
     const serials = settings.serials.map((line) => new SerialListener(line, serialTraits(line), serialParts))
     const listeners = await Listeners.open(settings, broker, log)
-    const control = await openControl(settings, brokerRoutes({ settings, broker, store }), log)
+    const control = await openControl(settings, brokerRoutes({ settings, broker, store, bridges }), log)
     return new RunningNode({ settings, log, store, broker, control, listeners, methods, bridges, serials })
   } catch (error) {
     await store.close()

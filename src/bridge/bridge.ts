@@ -7,6 +7,7 @@
  *        ^---- acknowledge ----------- PUBACK <-------+                 +<-- PUBACK once the local commit is durable
  */
 import { RingQueue } from '../lib/ring-queue.ts'
+import type { BridgeStatus } from '../ports/bridge-status.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { GateLink, LocalBroker } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
@@ -18,7 +19,7 @@ import type { DeviceList } from './devices.ts'
 import { Herald, type HeraldSettings } from './herald.ts'
 import { Mapping, type MappingRule } from './mapping.ts'
 import type { Marks } from './marks.ts'
-import { type BridgeStatus, Monitor, type MonitorSettings } from './monitor.ts'
+import { Monitor, type MonitorSettings } from './monitor.ts'
 import { type Pace, Pacer } from './pacer.ts'
 import type { GatewayReceiver } from './receiver.ts'
 import { subscriptionsFor } from './remote-subscriptions.ts'

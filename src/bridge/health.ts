@@ -7,9 +7,8 @@
  *   degraded  comes through, slower than it should  lying   acknowledged what it does not have
  *   ok        none of these
  */
+import type { HealthState } from '../ports/bridge-status.ts'
 import type { Mark } from '../ports/store.ts'
-
-export type HealthState = 'ok' | 'degraded' | 'stuck' | 'lying' | 'offline'
 
 /** An answer that takes this many times the usual is slow. */
 const slowFactor = 5

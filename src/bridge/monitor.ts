@@ -3,15 +3,16 @@
  * `$SYS/brokers/{node}/bridges/{name}/` and in the log, and heals a line on which nothing comes through by opening
  * another one.
  */
+import type { BridgeStatus, HealthState } from '../ports/bridge-status.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { LocalBroker } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Mark } from '../ports/store.ts'
 import { Publish } from '../protocol/packets/publish.ts'
 import { DrainRate } from './drain.ts'
-import { Health, type HealthState } from './health.ts'
+import { Health } from './health.ts'
 import type { Sender } from './sender.ts'
-import type { Uplink, UplinkState } from './uplink.ts'
+import type { Uplink } from './uplink.ts'
 import { WireUse } from './wire-use.ts'
 
 export interface MonitorSettings {
@@ -21,30 +22,6 @@ export interface MonitorSettings {
   readonly probeSeconds: number
   /** Nothing came through for so long: the connection is closed and opened anew. */
   readonly stuckSeconds: number
-}
-
-export interface BridgeStatus {
-  readonly name: string
-  readonly health: HealthState
-  readonly state: UplinkState
-  /** Messages in the log that the remote broker has not acknowledged: an upper bound. */
-  readonly backlogCount: number
-  readonly backlogByLane: Readonly<Record<string, number>>
-  readonly backlogBytes: number
-  /** How long the oldest of them has waited. */
-  readonly oldestMs: number
-  /** null = not known yet, or never at this rate. */
-  readonly timeToEmptyMs: number | null
-  readonly forwardedCount: number
-  readonly receivedCount: number
-  /** Messages the remote broker will not have, whatever we do. */
-  readonly rejectedCount: number
-  readonly underWayCount: number
-  readonly roundTripMs: number
-  /** The last probe, through the commit of the remote side; null before it and towards other brokers. */
-  readonly commitMs: number | null
-  /** On the wire in the last 24 hours, both ways. */
-  readonly bytesPerDay: number
 }
 
 /** How often `$SYS` is told, and a long drain in the log. */

@@ -3,6 +3,7 @@
 import { packageVersion } from '../adapters/system/version.ts'
 import { ControlSocket } from '../admin/control-socket.ts'
 import type { AdminRoute } from '../admin/route.ts'
+import type { Bridge } from '../bridge/bridge.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { Settings } from '../config/settings.ts'
 import { Failure } from '../lib/errors.ts'
@@ -32,6 +33,7 @@ export interface AskedParts {
   readonly settings: Settings
   readonly broker: Broker
   readonly store: Store
+  readonly bridges: readonly Bridge[]
 }
 
 export function brokerRoutes(parts: AskedParts): AdminRoute[] {
@@ -45,6 +47,7 @@ export function brokerRoutes(parts: AskedParts): AdminRoute[] {
       path: '/delayed/*',
       answer: ({ rest }) => ok({ cancelled: broker.delays.cancel(Number(rest)) }),
     },
+    { method: 'GET', path: '/bridge', answer: () => ok(parts.bridges.map(({ status }) => status)) },
     { method: 'GET', path: '/alarms', answer: () => ok(broker.alarms.list) },
   ]
 }

@@ -5,6 +5,7 @@ import type { DelayedEntry } from '../../ports/delays.ts'
 import type { LossRecord } from '../../ports/ledger.ts'
 import { print } from '../output.ts'
 import { localTime, table } from '../table.ts'
+import { printBridges } from './ctl-bridge.ts'
 
 interface ControlOptions {
   readonly dataDir?: string
@@ -25,6 +26,7 @@ export function addControl(program: Command): void {
   question(control, 'status', 'how it fares: clients, messages, store', '/status', printStatus)
   question(control, 'loss', 'acknowledged messages that were dropped on purpose, and why', '/loss', printLoss)
   addDelayed(control)
+  question(control, 'bridge', 'how the bridges are: health, what waits, for how long', '/bridge', printBridges)
   question(control, 'alarms', 'what is wrong at present, and what was', '/alarms', printAlarms)
 }
 
