@@ -1,0 +1,112 @@
+/** The command of the simulator, with real ptys and real brokers. */
+import { execFile, spawn, spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import t, { type Test } from 'tap'
+import { freePort } from '../../firmware-sim/free-port.ts'
+
+const shortRun = `name = "short"
+seed = 3
+duration_ms = 4000
+
+[[group]]
+name = "serial"
+count = 2
+rate_per_second = 20
+[[group]]
+name = "net"
+head = "tcp"
+rate_per_second = 20
+
+[[phase]]
+at_ms = 2500
+group = "net"
+rate_per_second = 40
+
+[[fault]]
+kind = "bit-errors"
+rate = 2e-4
+at_ms = 300
+[[fault]]
+kind = "brown-out"
+at_ms = 1200
+group = "serial"
+[[fault]]
+kind = "unplug"
+at_ms = 2000
+for_ms = 600
+group = "serial"
+devices = 1
+`
+
+t.test('a run against an edge of its own', async (t) => {
+  const { stdout } = await sim('run', fileOf(t, shortRun))
+  t.match(stdout, /3 devices, messages arrive at mqtt:.*an edge of its own/)
+  t.match(stdout, /unplug: 1 of serial, for 0.6 s/)
+  t.match(stdout, /net: 40 readings a second from now on/)
+  t.match(stdout, /serial-2 .* ok\n/)
+  t.match(stdout, /ok {6}lost 0 \(at most 0\)/)
+  t.match(stdout, /As expected\.\n$/)
+})
+
+const lacksGcc = spawnSync('gcc', ['--version']).error !== undefined ? 'gcc is not installed' : false
+
+t.test('the link in C carries readings over a noisy line and a brown-out', { skip: lacksGcc }, async (t) => {
+  const inC = shortRun
+    .replace('name = "serial"', 'name = "serial"\nhead = "link-c"')
+    .replace('duration_ms = 4000', 'duration_ms = 3000')
+  const { stdout } = await sim('run', fileOf(t, inC))
+  t.match(stdout, /serial-1 .* ok\n/)
+  t.match(stdout, /As expected\.\n$/)
+})
+
+t.test('any broker will do, such as mosquitto', { skip: lacksMosquitto() }, async (t) => {
+  const port = await freePort()
+  const broker = spawn('mosquitto', ['-p', String(port)], { stdio: 'ignore' })
+  t.teardown(() => broker.kill())
+  const toml = `name = "net"\nduration_ms = 1500\n[[group]]\nname = "n"\ncount = 5\nhead = "tcp"\nrate_per_second = 20\n`
+  await wait(500)
+  const { stdout } = await sim('run', fileOf(t, toml), '--broker', `mqtt://127.0.0.1:${port}`)
+  t.match(stdout, /n-5 .* ok\n/)
+  t.match(stdout, /As expected\.\n$/)
+})
+
+t.test('a run that fails its expectations says so and ends 1', async (t) => {
+  const impossible = shortRun
+    .replace('duration_ms = 4000', 'duration_ms = 500')
+    .concat('[expect]\ndelay_p99_ms_max = 0.01\n')
+  await t.rejects(sim('run', fileOf(t, impossible)), {
+    code: 1,
+    stdout: /NOT OK {2}delay p99 .* ms \(at most 0.01 ms\)[\s\S]*NOT OK; the same again: --seed 3/,
+  })
+})
+
+t.test('a gateway of your own is told what to open', async (t) => {
+  const { stdout } = await sim('config', fileOf(t, shortRun), '--folder', '/tmp/ports')
+  t.equal(
+    stdout,
+    ['serial-1', 'serial-2'].map((id) => `\n[[serial]]\nname = "${id}"\npath = "/tmp/ports/${id}"\n`).join(''),
+  )
+})
+
+t.test('the command explains itself', async (t) => {
+  t.match((await sim('run', '--help')).stdout, /Plays a scenario/)
+  await t.rejects(sim('run', 'nowhere.toml'), { code: 2, stderr: /nowhere.toml: ENOENT/ })
+  await t.rejects(sim('run', fileOf(t, shortRun), '--broker', 'there'), { code: 2, stderr: /--broker there/ })
+})
+
+function lacksMosquitto(): string | false {
+  return spawnSync('mosquitto', ['-h']).error !== undefined ? 'mosquitto is not installed' : false
+}
+
+function fileOf(t: Test, toml: string): string {
+  const file = join(t.testdir({}), 'scenario.toml')
+  writeFileSync(file, toml)
+  return file
+}
+
+function sim(...args: string[]): Promise<{ stdout: string; stderr: string }> {
+  return promisify(execFile)(process.execPath, ['--import=tsx', 'firmware-sim/main.ts', ...args])
+}
