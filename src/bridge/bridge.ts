@@ -17,6 +17,7 @@ import { Publish } from '../protocol/packets/publish.ts'
 import { type ReasonCode, reasonName } from '../protocol/reason.ts'
 import type { DeviceList } from './devices.ts'
 import { Herald, type HeraldSettings } from './herald.ts'
+import { LoopGuard } from './loop-guard.ts'
 import { Mapping, type MappingRule } from './mapping.ts'
 import type { Marks } from './marks.ts'
 import { Monitor, type MonitorSettings } from './monitor.ts'
@@ -48,6 +49,7 @@ export class Bridge implements UplinkOwner {
   readonly #sender: Sender
   readonly #herald: Herald
   readonly #starter: Starter
+  readonly #loops: LoopGuard
   readonly #monitor: Monitor
   /** Acknowledgements to the remote side that wait for the local commit. */
   readonly #acks: RingQueue<{ readonly ticket: Ticket; readonly packetId: number; readonly type: AckType }>
@@ -83,6 +85,7 @@ export class Bridge implements UplinkOwner {
     this.#gate = this.#openGate()
     this.#in = new Mapping(settings.in, 'in')
     this.#acks = new RingQueue(65_535)
+    this.#loops = new LoopGuard(epoch, clock, log)
     this.#devices = parts.devices
     this.#devices?.onChange(() => this.#tellDevices())
     this.#herald = new Herald(settings, epoch, marks)
@@ -96,6 +99,7 @@ export class Bridge implements UplinkOwner {
       local,
       marks,
       pacer: this.#pacer,
+      loops: this.#loops,
       out: new Mapping(settings.out, 'out'),
       uplink: () => this.#uplink,
       onDurable: (ticket) => this.#onDurable(ticket),
@@ -125,7 +129,8 @@ export class Bridge implements UplinkOwner {
   }
 
   get status(): BridgeStatus {
-    return { ...this.#monitor.status(), receivedCount: this.#receivedCount }
+    const loopedCount = this.#loops.endedCount
+    return { ...this.#monitor.status(), receivedCount: this.#receivedCount, loopedCount }
   }
 
   start(): void {
@@ -178,8 +183,9 @@ export class Bridge implements UplinkOwner {
     return this.#receiver.open(undefined, `$bridge/${this.#settings.name}`)
   }
 
-  onOnline({ inflightMax, isPeer, isSessionPresent }: RemoteSide): void {
+  onOnline({ inflightMax, isPeer, isSessionPresent, version }: RemoteSide): void {
     this.#isPeer = isPeer
+    this.#loops.remoteKnows(version)
     if (!isSessionPresent) this.#sender.session.forgetIncoming()
     this.#tell(this.#herald.tell('online'))
     this.#tellDevices()
@@ -227,7 +233,7 @@ export class Bridge implements UplinkOwner {
     this.#receivedCount++
     const { packetId, qos } = message
     const { session } = this.#sender
-    const topic = this.#in.map(message.topic)
+    const topic = this.#loops.in(message) ? this.#in.map(message.topic) : undefined
     const mapped = topic === undefined ? undefined : message.withTopic(topic)
     if (qos > 0 && mapped !== undefined && !session.canPublish(mapped)) {
       // Nothing may be recognised later that is refused now.

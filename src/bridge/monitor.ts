@@ -126,7 +126,7 @@ export class Monitor {
     this.#setState(this.#health.stateAt(nowMs))
   }
 
-  status(): Omit<BridgeStatus, 'receivedCount'> {
+  status(): Omit<BridgeStatus, 'receivedCount' | 'loopedCount'> {
     const { timeToEmptyMs } = this.#drain
     return {
       name: this.#settings.name,

@@ -14,6 +14,7 @@ import type { PublishProperties, Qos } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import { ReasonCode, reasonName } from '../protocol/reason.ts'
 import { LaneSender, type Outlet } from './lane-sender.ts'
+import { type LoopGuard, withPath } from './loop-guard.ts'
 import type { Mapping } from './mapping.ts'
 import type { Marks } from './marks.ts'
 import type { Pacer } from './pacer.ts'
@@ -41,6 +42,7 @@ export class Sender implements Outlet {
   readonly #clock: Clock
   readonly #log: Log
   readonly #pacer: Pacer
+  readonly #loops: LoopGuard
   readonly #uplink: () => Uplink
   readonly #onDurable: (ticket: Ticket) => void
   /** By lane. */
@@ -60,6 +62,7 @@ export class Sender implements Outlet {
     local: LocalBroker
     marks: Marks
     pacer: Pacer
+    loops: LoopGuard
     out: Mapping
     uplink: () => Uplink
     onDurable: (ticket: Ticket) => void
@@ -71,6 +74,7 @@ export class Sender implements Outlet {
     this.#uplink = parts.uplink
     this.#onDurable = parts.onDurable
     this.#out = parts.out
+    this.#loops = parts.loops
     const { inflightMax } = settings
     this.#lanes = lanes.map((lane) => {
       const first = order.indexOf(lane) * packetIdsPerLane + 1
@@ -191,6 +195,11 @@ export class Sender implements Outlet {
       lane.session.acknowledge(packetId)
       return
     }
+    const path = this.#loops.out(message)
+    if (path === undefined) {
+      lane.session.acknowledge(packetId)
+      return
+    }
     const mapped = topic === message.topic ? message : message.withTopic(topic)
     const ruled = this.#out.qosOf(message.topic, qos)
     const sentQos = ruled === 2 && this.#isPeer ? 1 : ruled
@@ -200,7 +209,7 @@ export class Sender implements Outlet {
       lane.underWayCount++
     }
     this.#pacer.sent(sentQos > 0 ? packetId : 0)
-    const properties = this.#propertiesFor(message, isNumbered ? lane : undefined, packetId, seq)
+    const properties = this.#propertiesFor(message, path, isNumbered ? lane : undefined, packetId, seq)
     if (this.#uplink().publish(mapped, sentQos, retain, dup, packetId, properties)) {
       this.forwardedCount++
       return
@@ -219,16 +228,17 @@ export class Sender implements Outlet {
 
   #propertiesFor(
     message: Publish,
+    path: readonly string[],
     numbered: LaneSender | undefined,
     packetId: number,
     seq: Seq,
-  ): PublishProperties | undefined {
+  ): PublishProperties {
     const isExpiring = message.expiresAtMs !== Number.POSITIVE_INFINITY
-    if (numbered === undefined && !isExpiring) return message.properties
+    const passed = withPath(message.properties?.userProperties, path)
     const number = numbered?.numbering.number(seq, packetId)
     return {
       ...message.properties,
-      ...(number && { userProperties: [...(message.properties?.userProperties ?? []), ...number] }),
+      userProperties: number === undefined ? passed : [...passed, ...number],
       ...(isExpiring && { messageExpiryInterval: this.#secondsLeft(message) }), // [MQTT-3.3.2-6]
     }
   }

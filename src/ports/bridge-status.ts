@@ -18,6 +18,8 @@ export interface BridgeStatus {
   readonly timeToEmptyMs: number | null
   readonly forwardedCount: number
   readonly receivedCount: number
+  /** Messages that had been here or gone round, and ended here. */
+  readonly loopedCount: number
   /** Messages the remote broker will not have, whatever we do. */
   readonly rejectedCount: number
   readonly underWayCount: number

@@ -1,0 +1,71 @@
+/**
+ * Ends circles that leave no trace: the same message, by topic and payload, that comes in over one bridge and goes out
+ * over another again and again. A few times are chance; more within ten seconds are a circle, and then the message is
+ * held until it has been quiet for as long. Messages of clients never count, so that a device may repeat itself.
+ */
+import type { Clock } from '../ports/clock.ts'
+import type { Publish } from '../protocol/packets/publish.ts'
+
+/** So often within the window it may pass. */
+const passCountMax = 5
+
+const windowMs = 10_000
+
+/** Messages that are remembered; beyond it the oldest is forgotten. */
+const messageCountMax = 4096
+
+/** What local sessions of bridges are called. */
+const bridgeSession = '$bridge/'
+
+type Passes = { count: number; lastMs: number; firstMs: number }
+
+export class Breaker {
+  readonly #clock: Clock
+  readonly #onTripped: (message: Publish) => void
+  readonly #passes = new Map<string, Passes>()
+
+  /** @param onTripped called once for each message that is held from now on */
+  constructor(clock: Clock, onTripped: (message: Publish) => void) {
+    this.#clock = clock
+    this.#onTripped = onTripped
+  }
+
+  /** @returns false when `message` has to end here */
+  lets(message: Publish): boolean {
+    if (!message.publisher.startsWith(bridgeSession)) return true
+    const key = `${message.topic}\n${digest(message)}`
+    const nowMs = this.#clock.nowMs()
+    const passes = this.#passes.get(key)
+    if (passes === undefined || isOver(passes, nowMs)) {
+      this.#remember(key, { count: 1, firstMs: nowMs, lastMs: nowMs })
+      return true
+    }
+    passes.count++
+    passes.lastMs = nowMs
+    if (passes.count === passCountMax + 1) this.#onTripped(message)
+    return passes.count <= passCountMax
+  }
+
+  #remember(key: string, passes: Passes): void {
+    this.#passes.delete(key)
+    this.#passes.set(key, passes)
+    if (this.#passes.size <= messageCountMax) return
+    for (const oldest of this.#passes.keys()) {
+      this.#passes.delete(oldest)
+      break
+    }
+  }
+}
+
+/** A message that is held is let go when it was quiet; others when their window ends. */
+function isOver({ count, firstMs, lastMs }: Passes, nowMs: number): boolean {
+  return nowMs - (count > passCountMax ? lastMs : firstMs) > windowMs
+}
+
+/** FNV-1a of the payload. */
+function digest(message: Publish): number {
+  const { bytes, payloadStart, payloadEnd } = message
+  let hash = 0x811c9dc5
+  for (let at = payloadStart; at < payloadEnd; at++) hash = Math.imul(hash ^ (bytes[at] as number), 0x01000193)
+  return hash >>> 0
+}

@@ -1,0 +1,62 @@
+import t from 'tap'
+import { Breaker } from '../../src/bridge/breaker.ts'
+import { hopCountMax, pathIn, pathOf, pathOut, withPath } from '../../src/bridge/path.ts'
+import { Publish } from '../../src/protocol/packets/publish.ts'
+import { VirtualClock } from '../fakes/virtual-clock.ts'
+
+t.test('a path is read as it was written, behind the properties of others', async (t) => {
+  const properties = withPath([['unit', 'C']], ['a', 'b'])
+  t.same(properties, [
+    ['unit', 'C'],
+    ['x-b-path', 'a,b'],
+  ])
+  t.same(pathOf(properties), ['a', 'b'])
+  t.same(withPath(properties, ['a', 'b', 'c']).length, 2, 'the former path is replaced')
+  t.same(pathOf(undefined), [])
+})
+
+t.test('a message ends at a broker that it has passed', async (t) => {
+  t.same(pathOut([], 'a'), ['a'])
+  t.same(pathOut(['b'], 'a'), ['b', 'a'])
+  t.equal(pathOut(['a', 'b'], 'a'), undefined)
+  t.equal(pathIn(['a', 'b'], 'a'), undefined)
+  t.same(pathOut(pathIn(['b'], 'a') ?? [], 'a'), ['b', 'a'], 'fetched and sent on: one hop')
+})
+
+t.test('a message ends after so many hops', async (t) => {
+  let path: readonly string[] | undefined = []
+  let hops = 0
+  while (path !== undefined) path = pathOut(path, `broker${hops++}`)
+  t.equal(hops - 1, hopCountMax)
+})
+
+function bridged(topic: string, payload: string): Publish {
+  const message = Publish.create({ topic, payload })
+  message.publisher = '$bridge/up'
+  return message
+}
+
+t.test('what passes from bridge to bridge again and again is held, and let go when it was quiet', async (t) => {
+  const clock = new VirtualClock()
+  const tripped: string[] = []
+  const breaker = new Breaker(clock, ({ topic }) => tripped.push(topic))
+  const passes = (count: number) => Array.from({ length: count }, () => breaker.lets(bridged('t', 'on')))
+  t.same(passes(7), [true, true, true, true, true, false, false])
+  t.same(tripped, ['t'])
+  t.ok(breaker.lets(bridged('t', 'off')), 'another payload is another message')
+  t.ok(breaker.lets(bridged('u', 'on')), 'and so is another topic')
+  clock.advanceMs(9000)
+  t.same(passes(1), [false], 'still going round')
+  clock.advanceMs(10_001)
+  t.same(passes(1), [true])
+})
+
+t.test('a device may repeat itself, and so may a slow command from above', async (t) => {
+  const clock = new VirtualClock()
+  const breaker = new Breaker(clock, () => t.fail('nothing goes round'))
+  for (let n = 0; n < 100; n++) t.ok(breaker.lets(Publish.create({ topic: 't', payload: 'on' })))
+  for (let n = 0; n < 20; n++) {
+    clock.advanceMs(3000)
+    t.ok(breaker.lets(bridged('t', 'on')))
+  }
+})
