@@ -24,7 +24,6 @@ import type { Link, LinkOwner, ListenerTraits } from '../ports/transport.ts'
 import { decodePacket } from '../protocol/decode.ts'
 import { PacketFault } from '../protocol/fault.ts'
 import { FrameDecoder } from '../protocol/frame.ts'
-import { Numbering } from '../protocol/numbering.ts'
 import {
   type AckType,
   type Auth,
@@ -339,10 +338,7 @@ export class Connection implements LinkOwner, Attachment {
       will: connect.will && mountedWill(connect.will, this.#mount),
     })
     this.#state = { at: 'open', session, principal }
-    if (isPeer(connect, this.#mount)) {
-      session.numbering ??= new Numbering(core.epoch, 0, 0, Math.min(agreement.inflightMax, 1024))
-      this.#outbox.numbering = session.numbering
-    }
+    if (isPeer(connect, this.#mount)) this.#outbox.numberFor(session, agreement.inflightMax)
     core.counters.connectAccepted++
     // CONNACK is the first packet [MQTT-3.2.0-1], so it goes out before anything that waited for the session.
     const isAnswered = this.#outbox.send({

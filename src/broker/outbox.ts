@@ -6,7 +6,7 @@ import { unmountBridgeTopic } from '../ports/gateway-topics.ts'
 import type { Seq } from '../ports/store.ts'
 import type { Link } from '../ports/transport.ts'
 import { encodeAck, encodePacket } from '../protocol/encode.ts'
-import type { Numbering } from '../protocol/numbering.ts'
+import { Numbering } from '../protocol/numbering.ts'
 import { OutputBuffer } from '../protocol/output.ts'
 import type {
   Ack,
@@ -27,6 +27,10 @@ import type { Core } from './core.ts'
 import type { Flushable } from './flush-queue.ts'
 import { OutboundAliases } from './outbound-aliases.ts'
 import type { Recipient } from './router.ts'
+import type { Session } from './session.ts'
+
+/** Messages under way whose numbers are told the same when they are sent again. */
+const numberedCountMax = 1024
 
 export class Outbox implements Flushable {
   readonly #core: Core
@@ -40,7 +44,7 @@ export class Outbox implements Flushable {
   /** The gateway at the other end, as its topic level; empty for other clients. */
   gateway = ''
   /** Of a bridge of ours below. */
-  numbering: Numbering | undefined
+  #numbering: Numbering | undefined
   /** Largest packet the client takes. */
   packetBytesMax = Number.POSITIVE_INFINITY
   /** The client wants reasons in words, on acknowledgements as well. */
@@ -91,6 +95,12 @@ export class Outbox implements Flushable {
     }
   }
 
+  /** From here on messages of the log carry numbers, which go on where those of the session are. */
+  numberFor(session: Session, inflightMax: number): void {
+    session.numbering ??= new Numbering(this.#core.epoch, 0, 0, Math.min(inflightMax, numberedCountMax))
+    this.#numbering = session.numbering
+  }
+
   /** @returns false when the client does not take packets of this size; nothing is sent then */
   numberAndSend(
     message: Publish,
@@ -101,7 +111,7 @@ export class Outbox implements Flushable {
     seq: Seq,
     recipient: Recipient | undefined,
   ): boolean {
-    const { numbering } = this
+    const numbering = this.#numbering
     if (numbering === undefined || seq === 0) {
       return this.sendPublish(message, qos, retain, dup, packetId, recipient, undefined)
     }
