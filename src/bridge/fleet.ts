@@ -109,7 +109,11 @@ export class Fleet implements LocalConsumer {
   #onProbe(gateway: string, payload: string): void {
     const probe = parseJson(payload)
     if (!isRecord(probe)) return
-    const marks = lanes.map((lane) => this.#marks.get(`${gateway}/${String(probe['client'])}/${lane}`) ?? null)
+    const client = String(probe['client'])
+    // A gateway without a certificate is known by its client id alone.
+    const markOf = (lane: number) =>
+      this.#marks.get(`${gateway}/${client}/${lane}`) ?? this.#marks.get(`/${client}/${lane}`)
+    const marks = lanes.map((lane) => markOf(lane) ?? null)
     this.#marks.set(`probe/${gateway}`, { epoch: '0', seq: Number(probe['number']) })
     const answer = Publish.create({
       topic: `$bridge/${gateway}/answer`,

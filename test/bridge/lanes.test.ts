@@ -2,7 +2,7 @@
 import t from 'tap'
 import type { Store } from '../../src/ports/store.ts'
 import type { TestBroker, TestClient } from '../fakes/test-broker.ts'
-import { Collector, durable, noting, numbers, publishMany, World } from './world.ts'
+import { Collector, durable, gatewayTraits, noting, numbers, publishMany, World } from './world.ts'
 
 const laneRules = [
   { topicFilter: 'ctl/#', lane: 0 as const },
@@ -204,6 +204,16 @@ t.test('a cloud that answers pings and keeps nothing is a stuck line, which heal
   world.passMs(60_000)
   t.equal(world.bridge.status.health, 'ok')
   t.same(collector.collect().payloads, numbers(1, 5))
+})
+
+t.test('a gateway without a certificate is answered as well', async (t) => {
+  const traits = { ...gatewayTraits, mountpoint: 'g/x/', requireIdentity: false, allowAnonymous: true }
+  const world = await World.make({ probeSeconds: 5, traits, isAnonymous: true })
+  world.passMs(1000)
+  publishMany(world.edge.connect({ clientId: 'd' }), 1, 3)
+  world.passMs(10_000)
+  t.equal(world.bridge.status.forwardedCount, 3)
+  t.equal(world.bridge.status.health, 'ok')
 })
 
 t.test('a cloud that does not have what it acknowledged is found lying', async (t) => {

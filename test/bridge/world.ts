@@ -67,7 +67,7 @@ export class World {
     this.wire = new Wire({
       clock: this.clock,
       delayMs: 20,
-      identity: 'gw1',
+      identity: options.isAnonymous ? undefined : 'gw1',
       traits: options.traits ?? gatewayTraits,
       acceptor: undefined,
     })
@@ -195,6 +195,8 @@ export interface Options {
   cloud?: Partial<BrokerSettings>
   /** Never, unless given. */
   probeSeconds?: number
+  /** The gateway shows no certificate. */
+  isAnonymous?: boolean
 }
 
 /** A durable subscriber that acknowledges everything and keeps the payloads in order. */

@@ -70,7 +70,7 @@ export class Wire implements Dialer {
   readonly #clock: Clock
   readonly #delayMs: number
   readonly #ends = new Set<WireEnd>()
-  readonly #identity: string
+  readonly #identity: string | undefined
   readonly #traits: ListenerTraits
   /** Who answers; undefined = nobody listens. */
   acceptor: Acceptor | undefined
@@ -79,7 +79,7 @@ export class Wire implements Dialer {
   constructor(parts: {
     clock: Clock
     delayMs: number
-    identity: string
+    identity: string | undefined
     traits: ListenerTraits
     acceptor: Acceptor | undefined
   }) {
