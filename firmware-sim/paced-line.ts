@@ -10,13 +10,14 @@ export type { LineFaults } from './line/faults.ts'
 
 const bitsPerByte = 10
 
-/** Bytes are handed over in portions of this time, as a receive FIFO or a USB adapter does. */
-const portionMs = 1
+/** Bytes are handed over in portions of this time, as a receive FIFO does. */
+const portionMsDefault = 1
 
 export class PacedLine {
   /** false: the line is cut; what goes in is lost. */
   isConnected = true
   readonly #bytesPerMs: number
+  readonly #portionMs: number
   readonly #clock: DeviceClock
   readonly #deliver: (chunk: Buffer) => void
   #queue: Buffer[] = []
@@ -28,8 +29,16 @@ export class PacedLine {
   /** By faults that are over. */
   #damagedByteCount = 0
 
-  constructor(baudRate: number, clock: DeviceClock, deliver: (chunk: Buffer) => void, faults?: LineFaults) {
+  /** @param portionMs how long bytes are gathered at most; USB adapters take up to 16 ms */
+  constructor(
+    baudRate: number,
+    clock: DeviceClock,
+    deliver: (chunk: Buffer) => void,
+    faults?: LineFaults,
+    portionMs = portionMsDefault,
+  ) {
     this.#bytesPerMs = baudRate / bitsPerByte / 1000
+    this.#portionMs = portionMs
     this.#clock = clock
     this.#deliver = deliver
     this.faults = faults
@@ -70,7 +79,7 @@ export class PacedLine {
 
   #wake(): void {
     if (this.#timer !== undefined || this.#byteCount === 0) return
-    const portionBytes = Math.min(this.#byteCount, Math.max(1, Math.ceil(portionMs * this.#bytesPerMs)))
+    const portionBytes = Math.min(this.#byteCount, Math.max(1, Math.ceil(this.#portionMs * this.#bytesPerMs)))
     const dueMs = this.#headAtMs + portionBytes / this.#bytesPerMs
     this.#timer = this.#clock.after(Math.max(0, dueMs - this.#clock.nowMs()), () => this.#onDue(portionBytes))
   }

@@ -14,6 +14,8 @@ export interface CableParts {
   /** Bytes that came out at the gateway's end. */
   readonly write: (chunk: Buffer) => void
   readonly watcher?: DeviceWatcher
+  /** How long bytes are gathered at most before they are handed over. */
+  readonly portionMs?: number
 }
 
 export class Cable {
@@ -27,14 +29,15 @@ export class Cable {
   #faultCount = 0
 
   constructor(options: DeviceOptions, parts: CableParts) {
-    const { clock, seed, write, watcher } = parts
+    const { clock, portionMs, seed, write, watcher } = parts
     const { baudRate } = options
     this.#seed = seed
-    this.transmit = new PacedLine(baudRate, clock, (chunk) => {
+    const lineTo = (deliver: (chunk: Buffer) => void) => new PacedLine(baudRate, clock, deliver, undefined, portionMs)
+    this.transmit = lineTo((chunk) => {
       if (this.isEchoing) this.device.receive(Buffer.from(chunk))
       write(chunk)
     })
-    this.receive = new PacedLine(baudRate, clock, (chunk) => {
+    this.receive = lineTo((chunk) => {
       if (this.isEchoing) write(Buffer.from(chunk))
       this.device.receive(chunk)
     })

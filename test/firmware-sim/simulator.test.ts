@@ -19,6 +19,18 @@ rate_per_second = 20
 name = "net"
 head = "tcp"
 rate_per_second = 20
+[[group]]
+name = "raw"
+head = "raw"
+rate_per_second = 20
+[[group]]
+name = "serial2mqtt"
+head = "json-lines"
+rate_per_second = 20
+[[group]]
+name = "println"
+head = "kv"
+rate_per_second = 20
 
 [[phase]]
 at_ms = 2500
@@ -29,6 +41,7 @@ rate_per_second = 40
 kind = "bit-errors"
 rate = 2e-4
 at_ms = 300
+group = "serial"
 [[fault]]
 kind = "brown-out"
 at_ms = 1200
@@ -43,10 +56,10 @@ devices = 1
 
 t.test('a run against an edge of its own', async (t) => {
   const { stdout } = await sim('run', fileOf(t, shortRun))
-  t.match(stdout, /3 devices, messages arrive at mqtt:.*an edge of its own/)
+  t.match(stdout, /6 devices, messages arrive at mqtt:.*an edge of its own/)
   t.match(stdout, /unplug: 1 of serial, for 0.6 s/)
   t.match(stdout, /net: 40 readings a second from now on/)
-  t.match(stdout, /serial-2 .* ok\n/)
+  for (const id of ['serial-2', 'net', 'raw', 'serial2mqtt', 'println']) t.match(stdout, new RegExp(`${id} .* ok\n`))
   t.match(stdout, /ok {6}lost 0 \(at most 0\)/)
   t.match(stdout, /As expected\.\n$/)
 })
@@ -85,10 +98,9 @@ t.test('a run that fails its expectations says so and ends 1', async (t) => {
 
 t.test('a gateway of your own is told what to open', async (t) => {
   const { stdout } = await sim('config', fileOf(t, shortRun), '--folder', '/tmp/ports')
-  t.equal(
-    stdout,
-    ['serial-1', 'serial-2'].map((id) => `\n[[serial]]\nname = "${id}"\npath = "/tmp/ports/${id}"\n`).join(''),
-  )
+  const block = (id: string, more = '') => `\n[[serial]]\nname = "${id}"\npath = "/tmp/ports/${id}"\n${more}`
+  t.ok(stdout.startsWith(block('serial-1') + block('serial-2')), stdout)
+  t.ok(stdout.endsWith(block('println', 'protocol = "lines"\ntopic = "dev/{name}/reading"\n')), stdout)
 })
 
 t.test('the command explains itself', async (t) => {

@@ -8,16 +8,17 @@ import { measureFleet } from './memory-fleet.ts'
 import { type RealFigures, runForReal } from './real-run.ts'
 import { baudRate, measureLine, payloadBytes } from './virtual-line.ts'
 
-const usage = `npm run bench:serial -- [--only NAME] [--short]
+const usage = `npm run bench:serial -- [--only NAME] [--short] [--devices 2000]
   --only     virtual: one line in virtual time, 100 000 messages with bit errors
              pty:     one line over a pty, with a real edge process
              fleet:   64 devices on 64 ptys for a minute, with a real edge process
-             memory:  2 000 devices in one process
+             memory:  so many devices in one process
   --short    a tenth of it`
 
 const { values } = parseArgs({
   options: {
     only: { type: 'string', default: '' },
+    devices: { type: 'string', default: '2000' },
     short: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -29,7 +30,7 @@ let missedCount = 0
 const sections: Record<string, () => Promise<void>> = { virtual, pty, fleet, memory }
 const chosen = Object.entries(sections).filter(([name]) => name.startsWith(values.only))
 
-if (values.help || chosen.length === 0) {
+if (values.help || chosen.length === 0 || !(Number(values.devices) >= 1)) {
   console.log(usage)
   process.exitCode = values.help ? 0 : 2
 } else {
@@ -95,7 +96,7 @@ async function fleet(): Promise<void> {
 }
 
 async function memory(): Promise<void> {
-  const count = Math.ceil(2000 * scale)
+  const count = Math.ceil(Number(values.devices) * scale)
   console.log(
     `${count} devices with serial links in memory, 1 message a second each, 30 s, devices and broker in one process`,
   )

@@ -7,7 +7,9 @@ import { SeededRandom } from '../../fakes/seeded-random.ts'
 import { MemoryGateway } from './memory-gateway.ts'
 
 const tickMs = 100
-const settleMsMax = 30_000
+/** As USB adapters gather bytes; a timer for every millisecond of every line would be most of the work. */
+const usbLatencyMs = 16
+const settleMsMax = 120_000
 const baudRate = 115_200
 const payloadBytes = 64
 
@@ -27,7 +29,7 @@ export async function measureFleet(count: number, ratePerSecond: number, seconds
   const tick = setInterval(() => gateway.tick(), tickMs)
   for (let at = 1; at <= count; at++) {
     const options = { id: `m${at}`, baudRate, payloadBytes, ratePerSecond, readingCount: seconds * ratePerSecond }
-    const { cable } = gateway.add(options, at)
+    const { cable } = gateway.add(options, at, usbLatencyMs)
     // Not all of them in one moment: real fleets have no common beat.
     setTimeout(() => cable.device.start(), random.next() * Math.max(1000, 1000 / ratePerSecond))
   }

@@ -68,10 +68,10 @@ export class MemoryGateway {
   }
 
   /** A device that is plugged in and not switched on. */
-  add(options: DeviceOptions, seed: number): Wired {
+  add(options: DeviceOptions, seed: number, portionMs = 1): Wired {
     const { clock } = this
     const driver = new MemorySerial(clock)
-    const cable: Cable = new Cable(options, { clock, seed, write: (chunk) => driver.deliver(chunk) })
+    const cable: Cable = new Cable(options, { clock, seed, portionMs, write: (chunk) => driver.deliver(chunk) })
     driver.onWritten = (bytes) => cable.fromGateway(bytes)
     driver.plug()
     const line = { path: options.id, baudRate: options.baudRate, resetOnOpen: false }
