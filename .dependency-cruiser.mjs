@@ -17,6 +17,7 @@ const mayImport = {
   cli: [
     'adapters/(net|auth-scram|certificates|serial-port|log-pino|system)',
     'admin',
+    'gateway',
     'ports',
     'protocol',
     'config',

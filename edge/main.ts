@@ -1,6 +1,5 @@
 /** What runs on a gateway, top to bottom: one broker between serial lines, local clients and the way up. */
 import { listenerPolicy } from '../src/adapters/auth-listener/policy.ts'
-import { SerialPortDriver } from '../src/adapters/serial-port/driver.ts'
 import { clockQuality } from '../src/adapters/system/clock-quality.ts'
 import { systemRandom } from '../src/adapters/system/random.ts'
 import { Fleet } from '../src/bridge/fleet.ts'
@@ -15,6 +14,7 @@ import { brokerSettings } from '../src/node/broker-settings.ts'
 import { brokerRoutes, openControl } from '../src/node/control.ts'
 import { Listeners } from '../src/node/listeners.ts'
 import { RunningNode } from '../src/node/running-node.ts'
+import { serialDriver } from '../src/node/serial-drivers.ts'
 import { openStorage } from '../src/node/storage.ts'
 import type { RootLog } from '../src/ports/log.ts'
 import type { ListenerTraits } from '../src/ports/transport.ts'
@@ -44,7 +44,7 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
     fleet?.start()
     receiver.onGap = (gap) => fleet?.onGap(gap)
     const bridges = await makeBridges(settings, { local: broker, marks, epoch, clock, random: systemRandom, log })
-    const driver = new SerialPortDriver()
+    const driver = serialDriver()
     const serialParts = {
       driver,
       acceptor: broker,

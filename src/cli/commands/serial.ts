@@ -1,21 +1,41 @@
-/** `tidegate serial list`: which serial ports there are, by the name that stays theirs. */
-import type { Command } from 'commander'
-import { print } from '../output.ts'
+/** `tidegate serial`: which serial ports there are, and what is said on one of them. */
+import { type Command, Option } from 'commander'
+import type { TracedProtocol } from '../../gateway/line-trace.ts'
+import { wholeNumber } from '../client.ts'
+import { complainOf, print } from '../output.ts'
 
-const help = `
+const listHelp = `
 Example:
   tidegate serial list
   tidegate serial list --json`
 
+const inspectHelp = `
+Listens on a port that the broker does not use, and sends nothing. Ends with ctrl-C.
+
+Example:
+  tidegate serial inspect /dev/ttyUSB0
+  tidegate serial inspect /dev/ttyACM0 --protocol lines --baud 9600`
+
+const summaryEveryMs = 10_000
+
 export function addSerial(program: Command): void {
-  program
-    .command('serial')
-    .description('look at serial ports')
+  const serial = program.command('serial').description('look at serial ports')
+  serial
     .command('list')
     .description('list the serial ports of this machine')
     .option('--json', 'print a JSON array')
-    .addHelpText('after', help)
+    .addHelpText('after', listHelp)
     .action(list)
+  serial
+    .command('inspect')
+    .description('show what a device says, frame by frame or line by line, and what is damaged')
+    .argument('<path>', 'the device file')
+    .option('-b, --baud <rate>', 'baud rate', wholeNumber(50, 4_000_000), 115_200)
+    .addOption(
+      new Option('-P, --protocol <protocol>', 'what to look for').choices(['link', 'lines', 'raw']).default('link'),
+    )
+    .addHelpText('after', inspectHelp)
+    .action(inspect)
 }
 
 async function list({ json }: { json?: true }): Promise<void> {
@@ -30,4 +50,50 @@ async function list({ json }: { json?: true }): Promise<void> {
     const details = [manufacturer, serialNumber, byIdPath].filter((detail) => detail !== undefined)
     print([path, ...details].join('  '))
   }
+}
+
+interface InspectOptions {
+  readonly baud: number
+  readonly protocol: TracedProtocol
+}
+
+/** Resolves when the port closes or the person has seen enough. */
+async function inspect(path: string, { baud: baudRate, protocol }: InspectOptions): Promise<void> {
+  const { SerialPortDriver } = await import('../../adapters/serial-port/driver.ts')
+  const { LineTrace } = await import('../../gateway/line-trace.ts')
+  const startedAt = performance.now()
+  const trace = new LineTrace(protocol, (line) => print(`${seconds(startedAt)} ${line}`))
+  await new Promise<void>((resolve) => {
+    let summary = ''
+    const summarize = (): void => {
+      if (trace.summary !== summary) print(`${seconds(startedAt)} --- ${trace.summary}`)
+      summary = trace.summary
+    }
+    const timer = setInterval(summarize, summaryEveryMs)
+    const stop = (): void => line.close()
+    const line = new SerialPortDriver().open(
+      { path, baudRate, resetOnOpen: false },
+      {
+        onOpen: () => print(`${seconds(startedAt)} --- listening on ${path} at ${baudRate} baud`),
+        receive: (chunk) => trace.push(chunk),
+        onClosed: (failure) => {
+          clearInterval(timer)
+          for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, stop)
+          summarize()
+          if (failure !== undefined) {
+            complainOf(failure)
+            process.exitCode = 1
+          }
+          resolve()
+        },
+      },
+    )
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop)
+    process.stdout.once('error', stop)
+  })
+}
+
+/** `   1.234`, since the start. */
+function seconds(startedAt: number): string {
+  return ((performance.now() - startedAt) / 1000).toFixed(3).padStart(8)
 }
