@@ -46,7 +46,7 @@ t.test('what was dropped is listed with its reason', async (t) => {
   while (((await losses()) as { count: number }).count < 200) await new Promise((resolve) => setTimeout(resolve, 50))
   t.match(await losses(), { count: 200, records: [{ reason: 'backlog_full', firstSeq: 1, lastSeq: 200 }] })
   const { stdout } = await runCommand(['ctl', 'loss', '--data-dir', dataDir])
-  t.match(stdout, /^LAST .*\n.* backlog_full +\$log +0 +1\.\.200 +200\n200 messages\n$/)
+  t.match(stdout, /^LAST .*\n.* backlog_full +\$log +1 +1\.\.200 +200\n200 messages\n$/)
 })
 
 type Node = ChildProcess & { port: string }
