@@ -124,7 +124,9 @@ t.test('a file that is no database at all is put aside', async (t) => {
 t.test('a store of somebody else is refused with his name', async (t) => {
   const nobody = 65_534
   const dataDir = t.testdir({ 'tidegate.db': '' })
-  const options = { uid: nobody, encoding: 'utf8', env: { ...process.env, TIDEGATE_DATA_DIR: dataDir } } as const
+  // Nothing of the test runner goes with it, which would write where this user may not.
+  const env = { PATH: process.env['PATH'], TIDEGATE_DATA_DIR: dataDir }
+  const options = { uid: nobody, encoding: 'utf8', env } as const
   const isRunnable =
     process.getuid?.() === 0 && spawnSync(process.execPath, [builtFile, '--version'], options).status === 0
   if (!isRunnable) return t.comment('left out: needs root, and files that everybody may read')

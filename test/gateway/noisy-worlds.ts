@@ -25,6 +25,7 @@ export class World {
   readonly acceptor = new MqttAcceptor()
   readonly log = new RecordingLog()
   readonly device: SimulatedDevice
+  readonly listener: SerialListener
   readonly delaysMs: number[] = []
   readonly topic = 'd/s1'
   readonly #lines: PacedLine[]
@@ -42,7 +43,8 @@ export class World {
     const settings = { path: 'port', baudRate, resetOnOpen: false }
     const random = new SeededRandom(seed)
     const parts = { driver, acceptor: this.acceptor, clock: this.clock, random, log: this.log }
-    new SerialListener(settings, serialTraits, parts).start()
+    this.listener = new SerialListener(settings, serialTraits, parts)
+    this.listener.start()
     this.device = new SimulatedDevice(
       { id: 's1', topic: this.topic, baudRate, ratePerSecond: 10, readingCount: Number.POSITIVE_INFINITY, ...options },
       up,
