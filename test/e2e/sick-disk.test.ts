@@ -124,13 +124,15 @@ t.test('a file that is no database at all is put aside', async (t) => {
 t.test('a store of somebody else is refused with his name', async (t) => {
   const nobody = 65_534
   const dataDir = t.testdir({ 'tidegate.db': '' })
-  // Nothing of the test runner goes with it, which would write where this user may not.
-  const env = { PATH: process.env['PATH'], TIDEGATE_DATA_DIR: dataDir }
-  const options = { uid: nobody, encoding: 'utf8', env } as const
-  const isRunnable =
-    process.getuid?.() === 0 && spawnSync(process.execPath, [builtFile, '--version'], options).status === 0
+  // `env -i`: the test runner gives every process it knows of a part of its own, which would write where nobody may.
+  const run = (...args: string[]) =>
+    spawnSync('env', ['-i', `TIDEGATE_DATA_DIR=${dataDir}`, process.execPath, builtFile, ...args], {
+      uid: nobody,
+      encoding: 'utf8',
+    })
+  const isRunnable = process.getuid?.() === 0 && run('--version').status === 0
   if (!isRunnable) return t.comment('left out: needs root, and files that everybody may read')
-  const { status, stderr } = spawnSync(process.execPath, [builtFile, 'edge'], options)
+  const { status, stderr } = run('edge')
   t.equal(status, 2)
   t.match(stderr, /^tidegate: the data directory cannot be used: .*belongs to user 0, this is 65534.*ERR_DATA_DIR/)
 })
