@@ -187,7 +187,8 @@ async function deleteOldest(path: string): Promise<void> {
  * none can be read. Rejects with a Failure as `openSqliteStore` does.
  */
 export async function readTimeline(path: string): Promise<Timeline | undefined> {
-  if (!existsSync(path)) return undefined
+  // A rollback journal is there until the file is whole for the first time. It takes a writer to undo what it names.
+  if (!existsSync(path) || existsSync(`${path}-journal`)) return undefined
   let connection: Connection | undefined
   try {
     connection = await Connection.open(path, 'read')
