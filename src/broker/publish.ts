@@ -118,8 +118,7 @@ export class PublishPath {
     }
     if (delayed !== undefined && !this.#delays.hasRoom(publisherId, message)) {
       gate.refused(message, false)
-      this.#counters.dropped.delayedRefused++
-      this.reasonCode = ReasonCode.quotaExceeded
+      this.#refuseDelayed()
       return false
     }
     const admission = gate.admit(message)
@@ -173,8 +172,7 @@ export class PublishPath {
     } else if (!this.#store.isWritable) {
       this.#refuseUnwritable()
     } else if (!this.#delays.hasRoom(inner.publisher, inner)) {
-      this.#counters.dropped.delayedRefused++
-      this.reasonCode = ReasonCode.quotaExceeded
+      this.#refuseDelayed()
     } else {
       this.#delays.add(inner, delayMs)
       this.#counters.delayedMessages++
@@ -239,6 +237,11 @@ export class PublishPath {
 
   #refuseFull(): void {
     this.#counters.dropped.laneFull++
+    this.reasonCode = ReasonCode.quotaExceeded
+  }
+
+  #refuseDelayed(): void {
+    this.#counters.dropped.delayedRefused++
     this.reasonCode = ReasonCode.quotaExceeded
   }
 
