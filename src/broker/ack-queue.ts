@@ -43,6 +43,11 @@ export class AckQueue {
     return session.isDurable ? this.#core.store.lastTicket : noTicket
   }
 
+  /** The same for what it subscribed to: what is published elsewhere must come by then. */
+  subscribedTicketOf(session: Session): Ticket {
+    return Math.max(this.ticketOf(session), this.#core.sessions.followTicket)
+  }
+
   /** PUBACK, PUBREC or PUBCOMP. @param ticket the commit to wait for */
   acknowledge(ticket: Ticket, type: AckType, packetId: number, reasonCode: ReasonCode): void {
     // Before 5.0 an acknowledgement cannot say no. A message that the store refused stays unacknowledged, so that it is

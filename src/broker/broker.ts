@@ -20,7 +20,7 @@ import type {
 } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
-import type { Damage, Mark, Store, StoreOwner, Ticket } from '../ports/store.ts'
+import type { Damage, HandedOver, Mark, Store, StoreOwner, Ticket } from '../ports/store.ts'
 import type { Acceptor, Link, LinkOwner, ListenerTraits } from '../ports/transport.ts'
 import { ReasonCode } from '../protocol/reason.ts'
 import { Alarms } from './alarms.ts'
@@ -280,6 +280,10 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     }
     const message = `the disk takes ${Math.round(durationMs)} ms for a commit`
     this.alarms.raise(storeAlarms.slow, message, { durationMs: Math.round(durationMs) })
+  }
+
+  onHandOver(clientId: string): HandedOver | undefined {
+    return this.#core.sessions.handOver(clientId)
   }
 
   /** What is in memory is whole, whatever the file was: it is written again. */

@@ -2,23 +2,19 @@
  * The state machine of one network connection (MQTT 5.0 §3.1.4, §4.13). It decides what is legal now, and every close
  * has its reason here.
  *
- *   awaiting-connect --CONNECT--> authenticating --allowed--> open --+--> closing --link closed--> closed
- *          |                            |                            |        ^
- *          +---- first packet wrong, ---+---- refused ---------------+--------+
+ *   awaiting-connect --CONNECT--> admitting --granted--> open --+--> closing --link closed--> closed
+ *          |                          |                        |        ^
+ *          +---- first packet wrong, -+---- refused -----------+--------+
  *                connect timeout
  *
- * authenticating: the answer may come later; the link is paused and nothing of the client is read until then. With
- * extended authentication it may be a question, and then the client's AUTH is waited for in between:
- *
- *   authenticating --AUTH to the client--> challenged --AUTH of the client--> authenticating
- *
+ * admitting: admission.ts asks who the client is and whose its session is. The answers may come later; the link is
+ * paused and nothing of the client is read until then.
  * closing: the last bytes are on their way; whatever still comes in is ignored.
  */
-import { must, unreachable } from '../lib/assert.ts'
+import { unreachable } from '../lib/assert.ts'
 import type { Failure } from '../lib/errors.ts'
 import { WheelTimer } from '../lib/timer-wheel.ts'
-import type { AuthenticationStep, Principal } from '../ports/auth.ts'
-import { gatewayLevel } from '../ports/gateway-topics.ts'
+import type { Principal } from '../ports/auth.ts'
 import type { Seq } from '../ports/store.ts'
 import type { Link, LinkOwner, ListenerTraits } from '../ports/transport.ts'
 import { decodePacket } from '../protocol/decode.ts'
@@ -42,27 +38,30 @@ import { peekVersion } from '../protocol/packets/connect.ts'
 import { decodePublish, type Publish, TopicMemo } from '../protocol/packets/publish.ts'
 import { mayClientSend, ReasonCode, reasonName } from '../protocol/reason.ts'
 import { AckQueue } from './ack-queue.ts'
+import { Admission, type AdmissionStep, type Admitted } from './admission.ts'
 import { ClientAcks } from './client-acks.ts'
 import type { Core } from './core.ts'
-import { ExtendedAuthentication } from './extended-authentication.ts'
+import type { ExtendedAuthentication } from './extended-authentication.ts'
 import { IncomingPublishes } from './incoming-publishes.ts'
 import { Intake } from './intake.ts'
-import { greeted, isPeer, type Mount, mayPublishWill, mountedWill, mountpointOf } from './mount.ts'
-import { type Agreement, boundedExpirySeconds, negotiate } from './negotiate.ts'
+import { greeted, isPeer, type Mount } from './mount.ts'
+import { type Agreement, boundedExpirySeconds } from './negotiate.ts'
 import { Outbox } from './outbox.ts'
 import { Pace } from './pace.ts'
-import { goodbye, reasonToGoElsewhere } from './redirect.ts'
+import { goodbye } from './redirect.ts'
 import type { Recipient } from './router.ts'
 import type { Attachment, Session } from './session.ts'
-import { checkAnswerFits, levelCount, subscribe, unsubscribe } from './subscribe.ts'
+import { checkAnswerFits, subscribe, unsubscribe } from './subscribe.ts'
 
 export type ConnectionState =
   | { readonly at: 'awaiting-connect' }
-  | { readonly at: 'authenticating'; readonly connect: Connect }
-  | { readonly at: 'challenged'; readonly connect: Connect }
+  | { readonly at: 'admitting'; readonly admission: Admission }
   | { readonly at: 'open'; readonly session: Session; readonly principal: Principal }
   | { readonly at: 'closing' }
   | { readonly at: 'closed' }
+
+/** Where a connection is, and inside its admission where that is. */
+export type ConnectionStage = Exclude<ConnectionState['at'], 'admitting'> | Admission['at']
 
 export class Connection implements LinkOwner, Attachment {
   readonly #core: Core
@@ -85,6 +84,8 @@ export class Connection implements LinkOwner, Attachment {
   #clientId = ''
   #mount: Mount = { prefix: '', gateway: '' }
   #isBridge = false
+  /** An answer that comes inside a call of ours. */
+  #isAdvancing = false
   #keepAliveMs = 0
   #lastReceivedMs: number
   readonly outlivesUs = true
@@ -109,8 +110,8 @@ export class Connection implements LinkOwner, Attachment {
     core.counters.connectionCount = core.connections.size
   }
 
-  get state(): ConnectionState['at'] {
-    return this.#state.at
+  get state(): ConnectionStage {
+    return this.#state.at === 'admitting' ? this.#state.admission.at : this.#state.at
   }
 
   // ---- bytes in ----
@@ -134,7 +135,7 @@ export class Connection implements LinkOwner, Attachment {
       while (this.#isReading && frames.next()) {
         this.#receiveFrame(frames.header, frames.bytes, frames.start, frames.end)
       }
-      if (this.#state.at === 'authenticating') frames.keepUnread()
+      if (this.#isWaiting) frames.keepUnread()
     } catch (error) {
       if (!(error instanceof PacketFault)) throw error
       this.#onFault(error)
@@ -143,7 +144,12 @@ export class Connection implements LinkOwner, Attachment {
 
   get #isReading(): boolean {
     const { at } = this.#state
-    return at === 'open' || at === 'awaiting-connect' || at === 'challenged'
+    return at === 'open' || at === 'awaiting-connect' || (at === 'admitting' && !this.#isWaiting)
+  }
+
+  /** For somebody else than the client. */
+  get #isWaiting(): boolean {
+    return this.#state.at === 'admitting' && this.#state.admission.at !== 'challenged'
   }
 
   #receiveFrame(header: number, bytes: Buffer, start: number, end: number): void {
@@ -164,11 +170,11 @@ export class Connection implements LinkOwner, Attachment {
       this.#receiveOpen(packet, state.session, state.principal)
       return
     }
-    if (state.at === 'challenged') {
+    if (state.at === 'admitting') {
       // Before it is decoded: the faults of other packets have reasons that no CONNACK has [MQTT-3.2.2-8].
       const type = header >> 4
       if (type !== PacketType.auth && type !== PacketType.disconnect) throw outOfTurn() // [MQTT-3.1.2-30]
-      this.#receiveChallenged(decodePacket(header, bytes, start, end, 5), state.connect)
+      this.#receiveChallenged(decodePacket(header, bytes, start, end, 5), state.admission)
       return
     }
     if (header >> 4 !== PacketType.connect) {
@@ -185,82 +191,56 @@ export class Connection implements LinkOwner, Attachment {
   // ---- CONNECT ----
 
   #receiveConnect(connect: Connect): void {
-    const core = this.#core
     this.#setVersion(connect.version)
     this.#clientId = connect.clientId
     this.#isBridge = connect.isBridge
     this.#outbox.packetBytesMax = connect.properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY
     this.#outbox.wantsReasons = connect.version === 5 && connect.properties?.requestProblemInformation !== 0
-    const { redirect, topicLevelsMax } = core.settings
-    const elsewhere = reasonToGoElsewhere(redirect)
-    if (elsewhere !== undefined) {
-      this.#refuse(elsewhere, '', redirect?.serverReference)
-      return
-    }
-    if (connect.clientId.startsWith('$')) {
-      this.#refuse(ReasonCode.clientIdentifierNotValid, 'client identifiers of the broker itself begin with $')
-      return
-    }
-    if (connect.will !== undefined && levelCount(connect.will.topic) > topicLevelsMax) {
-      this.#refuse(ReasonCode.topicNameInvalid, `will topic of more than ${topicLevelsMax} levels`)
-      return
-    }
-    this.#state = { at: 'authenticating', connect }
-    const methodName = connect.properties?.authenticationMethod
-    if (methodName === undefined) this.#authenticate((answer) => this.#askAuthenticator(connect, answer))
-    else this.#beginExtended(methodName, connect.properties?.authenticationData)
-  }
-
-  #askAuthenticator(connect: Connect, answer: (outcome: AuthenticationStep) => void): void {
-    const link = this.#link
-    const request = {
-      clientId: connect.clientId,
-      username: connect.username,
-      password: connect.password,
-      identity: link.identity,
-      // A system call, for those who want to know it.
-      get remote() {
-        return link.remote
-      },
-      listener: this.#traits,
-    }
-    this.#core.authenticator.authenticate(request, (reasonCode) => {
-      if (reasonCode !== ReasonCode.success) answer({ kind: 'refused', reasonCode, why: '' })
-      else answer({ kind: 'proved', username: connect.username ?? '', data: undefined })
-    })
-  }
-
-  #beginExtended(methodName: string, data: Buffer | undefined): void {
-    const method = this.#core.authenticationMethods.get(methodName)
-    if (method === undefined) {
-      this.#refuse(ReasonCode.badAuthenticationMethod) // [MQTT-4.12.0-1]
-    } else if (this.#traits.requireIdentity && this.#link.identity === undefined) {
-      this.#refuse(ReasonCode.notAuthorized)
-    } else {
-      const extended = new ExtendedAuthentication(method)
-      this.#extended = extended
-      this.#authenticate((answer) => extended.begin(data, answer))
-    }
-  }
-
-  /** @param ask answers once, inside the call or later; nothing is read until then */
-  #authenticate(ask: (answer: (outcome: AuthenticationStep) => void) => void): void {
-    let isInside = true
-    ask((outcome) => this.#onAuthenticated(outcome, isInside))
-    isInside = false
-    if (this.state === 'authenticating') this.#link.pause()
+    const admission = new Admission(this.#core, this.#link, this.#traits, connect, (step) => this.#onAdmission(step))
+    this.#state = { at: 'admitting', admission }
+    this.#advance(() => admission.begin())
   }
 
   /** Between question and answer a client may send AUTH and DISCONNECT alone. */
-  #receiveChallenged(packet: ControlPacket | PacketFault, connect: Connect): void {
+  #receiveChallenged(packet: ControlPacket | PacketFault, admission: Admission): void {
     if (packet instanceof PacketFault) throw packet
-    if (packet.type === PacketType.disconnect) {
-      this.#endLink()
-    } else if (packet.type === PacketType.auth) {
-      const extended = must(this.#extended, 'method of a challenged client')
-      this.#state = { at: 'authenticating', connect }
-      this.#authenticate((answer) => extended.receive(packet, answer))
+    if (packet.type === PacketType.disconnect) this.#endLink()
+    else if (packet.type === PacketType.auth) this.#advance(() => admission.receive(packet))
+  }
+
+  /** Nothing more is read while an answer is waited for. */
+  #advance(admit: () => void): void {
+    this.#isAdvancing = true
+    try {
+      admit()
+    } finally {
+      this.#isAdvancing = false
     }
+    if (this.#isWaiting) this.#link.pause()
+  }
+
+  #onAdmission(step: AdmissionStep): void {
+    if (this.#state.at !== 'admitting') {
+      // The client left, or took too long, meanwhile.
+      if (step.kind === 'granted') this.#core.sessions.decline(step.admitted.request.clientId, step.admitted.epoch)
+      return
+    }
+    switch (step.kind) {
+      case 'challenge':
+        this.#sendAuth(step.auth)
+        break
+      case 'refused':
+        this.#refuse(step.reasonCode, step.why, step.serverReference)
+        break
+      case 'granted':
+        this.#open(step.admitted)
+        break
+      default:
+        unreachable(step)
+    }
+    if (this.#isAdvancing) return
+    this.#link.resume()
+    this.#readFrames()
   }
 
   #setVersion(version: Version): void {
@@ -268,77 +248,42 @@ export class Connection implements LinkOwner, Attachment {
     this.#outbox.version = version
   }
 
-  #onAuthenticated(outcome: AuthenticationStep, isInside: boolean): void {
-    if (this.#state.at !== 'authenticating') return // The client left, or took too long, meanwhile.
-    const connect = this.#state.connect
-    switch (outcome.kind) {
-      case 'proved':
-        this.#open(connect, outcome)
-        break
-      case 'challenge':
-        this.#state = { at: 'challenged', connect }
-        this.#sendAuth(ReasonCode.continueAuthentication, outcome.data)
-        break
-      case 'refused':
-        this.#refuse(outcome.reasonCode, outcome.why) // [MQTT-4.12.0-4]
-        break
-      default:
-        unreachable(outcome)
-    }
-    if (isInside) return
-    this.#link.resume()
-    this.#readFrames()
-  }
-
   /** AUTH while the connection is open: everything else goes on meanwhile. */
   #reAuthenticate(packet: Auth, principal: Principal): void {
-    if (this.#extended === undefined) {
+    const extended = this.#extended
+    if (extended === undefined) {
       throw new PacketFault(ReasonCode.protocolError, 'MQTT-4.12.0-7', 'AUTH without authentication method') // [MQTT-4.12.0-7]
     }
-    this.#extended.receive(packet, (outcome) => {
+    extended.receive(packet, (outcome) => {
       if (this.#state.at !== 'open') return
-      if (outcome.kind === 'challenge') this.#sendAuth(ReasonCode.continueAuthentication, outcome.data)
-      else if (outcome.kind === 'refused')
+      if (outcome.kind === 'challenge') {
+        this.#sendAuth(extended.packet(ReasonCode.continueAuthentication, outcome.data))
+      } else if (outcome.kind === 'refused') {
         this.close(outcome.reasonCode, outcome.why) // [MQTT-4.12.1-2]
-      else if (outcome.username === principal.username) this.#sendAuth(ReasonCode.success, outcome.data)
-      else this.close(ReasonCode.notAuthorized, 'authenticated again as somebody else')
+      } else if (outcome.username === principal.username) {
+        this.#sendAuth(extended.packet(ReasonCode.success, outcome.data))
+      } else {
+        this.close(ReasonCode.notAuthorized, 'authenticated again as somebody else')
+      }
     })
   }
 
-  #sendAuth(reasonCode: ReasonCode, data: Buffer | undefined): void {
-    const auth = must(this.#extended, 'method of the client').packet(reasonCode, data)
+  #sendAuth(auth: Auth): void {
     if (!this.#outbox.send(auth)) this.close(ReasonCode.packetTooLarge, 'AUTH beyond the Maximum Packet Size')
   }
 
-  #open(connect: Connect, proof: AuthenticationStep & { kind: 'proved' }): void {
+  #open({ connect, agreement, mount, principal, extended, authenticationData, request, epoch }: Admitted): void {
     const core = this.#core
-    const agreement = negotiate(connect, core.settings, () => `auto-${core.random.hex(12)}`)
-    const mountpoint = mountpointOf(this.#traits, this.#link.identity ?? agreement.clientId)
-    if (mountpoint === undefined) {
-      this.#refuse(ReasonCode.notAuthorized, 'identity with a slash or a wildcard')
+    const opened = core.sessions.open(request, epoch)
+    if (opened === undefined) {
+      this.#refuse(ReasonCode.serverUnavailable, 'the client connected again meanwhile')
       return
     }
-    const extended = this.#extended
-    const principal = {
-      clientId: agreement.clientId,
-      username: extended === undefined ? connect.username : proof.username,
-      identity: this.#link.identity,
-      access: this.#traits.access,
-    }
-    this.#adopt(agreement, mountpoint)
-    if (connect.will !== undefined && !mayPublishWill(core.authorizer, principal, connect.will, this.#mount)) {
-      this.#refuse(ReasonCode.notAuthorized, 'will topic that the client may not publish to')
-      return
-    }
-    const { session, isPresent } = core.sessions.claim({
-      clientId: agreement.clientId,
-      version: connect.version,
-      cleanStart: connect.cleanStart,
-      expiryIntervalSeconds: agreement.expiryIntervalSeconds,
-      will: connect.will && mountedWill(connect.will, this.#mount),
-    })
+    const { session, isPresent } = opened
+    this.#adopt(agreement, mount)
+    this.#extended = extended
     this.#state = { at: 'open', session, principal }
-    if (isPeer(connect, this.#mount)) this.#outbox.numberFor(session, agreement.inflightMax)
+    if (isPeer(connect, mount)) this.#outbox.numberFor(session, agreement.inflightMax)
     core.counters.connectAccepted++
     // CONNACK is the first packet [MQTT-3.2.0-1], so it goes out before anything that waited for the session.
     const isAnswered = this.#outbox.send({
@@ -346,8 +291,8 @@ export class Connection implements LinkOwner, Attachment {
       sessionPresent: isPresent, // [MQTT-3.2.2-2] [MQTT-3.2.2-3]
       reasonCode: ReasonCode.success,
       properties: {
-        ...greeted(connect, this.#mount, agreement.connackProperties),
-        ...extended?.properties(proof.data),
+        ...greeted(connect, mount, agreement.connackProperties),
+        ...extended?.properties(authenticationData),
       },
     })
     const facts = { clientId: this.#clientId, remote: this.#link.remote, version: this.#version }
@@ -363,15 +308,15 @@ export class Connection implements LinkOwner, Attachment {
     core.delivery.attached(session, this)
   }
 
-  #adopt(agreement: Agreement, mountpoint: string): void {
+  #adopt(agreement: Agreement, mount: Mount): void {
+    const { prefix, gateway } = mount
     this.#clientId = agreement.clientId
     this.#keepAliveMs = agreement.keepAliveMs
     this.inflightMax = agreement.inflightMax
-    const gateway = this.#traits.acceptsGateways ? gatewayLevel(this.#link.identity ?? agreement.clientId) : ''
-    this.#mount = { prefix: mountpoint, gateway }
-    this.#outbox.mountpoint = mountpoint
+    this.#mount = mount
+    this.#outbox.mountpoint = prefix
     this.#outbox.gateway = gateway
-    this.#incoming.mountpoint = mountpoint
+    this.#incoming.mountpoint = prefix
     this.#incoming.gateway = gateway
     this.#outbox.useAliases(agreement.topicAliasMaximum)
     if (gateway !== '') this.#incoming.gate = this.#core.gate?.open(this.#link.identity, agreement.clientId)
@@ -411,7 +356,7 @@ export class Connection implements LinkOwner, Attachment {
           reasonCodes,
           properties: undefined,
         }
-        this.#acks.answer(this.#acks.ticketOf(session), suback) // [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-6]
+        this.#acks.answer(this.#acks.subscribedTicketOf(session), suback) // [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-6]
         return
       }
       case PacketType.unsubscribe: {

@@ -20,13 +20,7 @@ export class LocalClient implements LocalSession, Attachment {
     assert(clientId.startsWith('$'), 'client ids inside the house begin with $')
     this.#core = core
     this.#consumer = consumer
-    this.#session = core.sessions.claim({
-      clientId,
-      version: 5,
-      cleanStart: false,
-      expiryIntervalSeconds: Number.POSITIVE_INFINITY,
-      will: undefined,
-    }).session
+    this.#session = core.sessions.openInside(clientId, Number.POSITIVE_INFINITY)
     this.#session.lane = lane
     if (limits !== undefined) this.#session.limit(limits)
     if (packetIds !== undefined) this.#session.window.restrict(packetIds.first, packetIds.last)

@@ -2,16 +2,18 @@
  * Every session of this node: who owns it, when it ends, what of it is stored. Sessions are changed only here and in
  * deliver.ts.
  *
- *   claim (CONNECT) -> attached -> released (connection ended) -> claimed again, or ended by expiry
+ *   claim -> open (CONNECT) -> attached -> released (connection ended) -> claimed again, or ended by expiry
  *
  * A client id has one session, a session has at most one attachment [MQTT-3.1.4-3]. The epoch rises with every claim,
- * so that a write of an earlier owner can be told from the present one's.
+ * so that a write of an earlier owner can be told from the present one's. The store answers a claim when it suits it:
+ * another broker may have to hand the session over first. What is inside the house is not claimed.
  */
+import { must } from '../lib/assert.ts'
 import { type TimerWheel, WheelTimer } from '../lib/timer-wheel.ts'
 import type { Clock } from '../ports/clock.ts'
 import { lanes } from '../ports/lane.ts'
 import { everyLane } from '../ports/ledger.ts'
-import type { Seq, SessionRecord, Store, SubscriptionRecord } from '../ports/store.ts'
+import type { HandedOver, Seq, SessionClaim, SessionRecord, Store, SubscriptionRecord, Ticket } from '../ports/store.ts'
 import type { Version } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Counters } from './counters.ts'
@@ -21,10 +23,12 @@ import type { Router } from './router.ts'
 import { SlotState } from './send-window.ts'
 import { Session } from './session.ts'
 import type { BrokerSettings } from './settings.ts'
+import { isShared } from './share-name.ts'
 import { Subscription } from './subscription.ts'
 import { PendingWill } from './will.ts'
 
-export interface Claim {
+/** What CONNECT asks for. */
+export interface SessionRequest {
   readonly clientId: string
   readonly version: Version
   readonly cleanStart: boolean
@@ -44,6 +48,8 @@ export class SessionTable {
   readonly #ledger: Ledger
   readonly #settings: BrokerSettings
   readonly #publishWill: (message: Publish, session: Session) => void
+  /** With this commit messages published elsewhere reach every subscription that there is. */
+  followTicket: Ticket = 0
 
   constructor(parts: {
     clock: Clock
@@ -79,36 +85,88 @@ export class SessionTable {
     return this.#sessions.get(clientId)
   }
 
-  /** Opens the session of `clientId` for a new connection, which attaches it next. */
-  claim(claim: Claim): { session: Session; isPresent: boolean } {
-    const existing = this.#sessions.get(claim.clientId)
+  /**
+   * Makes the session of `clientId` ours; what another broker left of it is here then. `open` or `decline` comes next.
+   * @param answer called once, inside the call or later
+   */
+  claim(clientId: string, answer: (claim: SessionClaim) => void): void {
+    this.#store.sessions.claim(clientId, (claim) => {
+      if (claim.kind === 'ours' && claim.record !== undefined) this.restore(claim.record)
+      answer(claim)
+    })
+  }
+
+  /** Nobody waits for a claim of ours any more. */
+  decline(clientId: string, epoch: number): void {
+    const session = this.#sessions.get(clientId)
+    if (session === undefined) {
+      this.#store.sessions.release(clientId, epoch)
+    } else if (session.epoch < epoch) {
+      session.epoch = epoch
+      this.save(session)
+    }
+  }
+
+  /**
+   * Opens a session for a new connection, which attaches it next.
+   * @param epoch of the claim
+   * @returns undefined when a later claim was faster
+   */
+  open(request: SessionRequest, epoch: number): { session: Session; isPresent: boolean } | undefined {
+    const existing = this.#sessions.get(request.clientId)
+    if (existing !== undefined && existing.epoch >= epoch) return undefined
     if (existing?.attachment !== undefined) {
       this.#counters.takeovers++
       // Its client is here, so a will that waits for it to stay away has nothing to tell.
-      if (!claim.cleanStart && existing.will !== undefined && existing.will.delaySeconds > 0) this.#dropWill(existing)
+      if (!request.cleanStart && existing.will !== undefined && existing.will.delaySeconds > 0) this.#dropWill(existing)
       existing.attachment.onTakenOver()
     }
     // Whatever the takeover ended is gone from the table by now.
-    let session = this.#sessions.get(claim.clientId)
-    if (session !== undefined && claim.cleanStart) {
+    let session = this.#sessions.get(request.clientId)
+    if (session !== undefined && request.cleanStart) {
       this.end(session) // [MQTT-3.1.2-4]
       session = undefined
     }
     const isPresent = session !== undefined
     if (session === undefined) {
-      session = this.#create(claim.clientId, claim.version, 0, claim.expiryIntervalSeconds, this.#store.log.lastSeq + 1)
+      session = this.#create(
+        request.clientId,
+        request.version,
+        0,
+        request.expiryIntervalSeconds,
+        this.#store.log.lastSeq + 1,
+      )
     } else {
       this.#stopCountdown(session)
       this.#dropWill(session) // [MQTT-3.1.3-9]
-      session.version = claim.version
-      session.expiryIntervalSeconds = claim.expiryIntervalSeconds
-      if (claim.expiryIntervalSeconds > 0 && !session.isDurable) this.#makeDurable(session)
+      session.version = request.version
+      session.expiryIntervalSeconds = request.expiryIntervalSeconds
+      if (request.expiryIntervalSeconds > 0 && !session.isDurable) this.#makeDurable(session)
     }
-    session.epoch++
+    session.epoch = epoch
     session.disconnectedAtMs = undefined
-    if (claim.will !== undefined) this.#armWill(session, claim.will.message, claim.will.delaySeconds)
+    if (request.will !== undefined) this.#armWill(session, request.will.message, request.will.delaySeconds)
     this.save(session)
     return { session, isPresent }
+  }
+
+  /** Opens a session inside the house. */
+  openInside(clientId: string, expiryIntervalSeconds: number): Session {
+    const request = { clientId, version: 5, cleanStart: false, expiryIntervalSeconds, will: undefined } as const
+    const epoch = (this.#sessions.get(clientId)?.epoch ?? 0) + 1
+    return must(this.open(request, epoch), 'a session that nobody else claims').session
+  }
+
+  /** Another broker takes a session over. @returns what it goes on with; undefined when nothing is left */
+  handOver(clientId: string): HandedOver | undefined {
+    const session = this.#sessions.get(clientId)
+    session?.attachment?.onTakenOver()
+    if (session === undefined || !this.#sessions.has(clientId)) return undefined
+    const record = session.toRecord(this.#delivery.routedSeq)
+    const inbox = [...session.incomingQos2]
+    this.#dropWill(session)
+    this.#drop(session)
+    return { record, inbox }
   }
 
   /**
@@ -131,14 +189,12 @@ export class SessionTable {
 
   /** Ends a session and everything it holds; a will that still waits is published [MQTT-3.1.2-8]. */
   end(session: Session): void {
-    this.#stopCountdown(session)
-    this.#sessions.delete(session.clientId)
-    this.#counters.sessionCount = this.#sessions.size
-    for (const subscription of session.subscriptions.values()) this.#router.remove(subscription)
-    session.removeSubscriptions()
+    this.#drop(session)
     if (session.isDurable) {
       this.#store.sessions.remove(session.clientId)
       this.#store.inbox.clear(session.clientId)
+    } else {
+      this.#store.sessions.release(session.clientId, session.epoch)
     }
     this.#fireWill(session)
   }
@@ -152,6 +208,10 @@ export class SessionTable {
     const subscription = new Subscription(session, record)
     session.addSubscription(subscription)
     this.#router.add(subscription)
+    // Of a shared one, its group does.
+    if (former === undefined && !isShared(record.topicFilter)) {
+      this.followTicket = Math.max(this.followTicket, this.#store.follow(record.topicFilter))
+    }
     return subscription
   }
 
@@ -160,7 +220,7 @@ export class SessionTable {
     const subscription = session.subscriptions.get(topicFilter)
     if (subscription === undefined) return false
     session.removeSubscription(topicFilter)
-    this.#router.remove(subscription)
+    this.#remove(subscription)
     session.forgetCount()
     return true
   }
@@ -250,6 +310,20 @@ export class SessionTable {
     this.#sessions.set(clientId, session)
     this.#counters.sessionCount = this.#sessions.size
     return session
+  }
+
+  /** Takes a session out of the tables of this broker, and of nothing else. */
+  #drop(session: Session): void {
+    this.#stopCountdown(session)
+    this.#sessions.delete(session.clientId)
+    this.#counters.sessionCount = this.#sessions.size
+    for (const subscription of session.subscriptions.values()) this.#remove(subscription)
+    session.removeSubscriptions()
+  }
+
+  #remove(subscription: Subscription): void {
+    this.#router.remove(subscription)
+    if (!isShared(subscription.topicFilter)) this.#store.unfollow(subscription.topicFilter)
   }
 
   /** From here on the log is its queue; it begins behind everything that was already handed out. */

@@ -141,7 +141,7 @@ export class ShareGroup implements Attachment {
     this.#core = core
     this.#topicFilter = topicFilter
     this.#firstMember = firstMember(core.settings.sharedSubscriptionStrategy, core.random)
-    this.#session = this.#claim(name, isDurable)
+    this.#session = this.#open(name, isDurable)
     core.delivery.attached(this.#session, this)
   }
 
@@ -306,20 +306,14 @@ export class ShareGroup implements Attachment {
     if (seq > 0) this.#core.ledger.dropped(reason, this.#session.clientId, lane, seq)
   }
 
-  #claim(clientId: string, isDurable: boolean): Session {
-    return this.#core.sessions.claim({
-      clientId,
-      version: 5,
-      cleanStart: false,
-      expiryIntervalSeconds: isDurable ? Number.POSITIVE_INFINITY : 0,
-      will: undefined,
-    }).session
+  #open(clientId: string, isDurable: boolean): Session {
+    return this.#core.sessions.openInside(clientId, isDurable ? Number.POSITIVE_INFINITY : 0)
   }
 
   /** From here on messages of QoS >= 1 come from the log; what is under way or waits stays where it is. */
   #becomeDurable(): void {
     this.#core.delivery.detached(this.#session)
-    this.#claim(this.#session.clientId, true)
+    this.#open(this.#session.clientId, true)
     this.#core.delivery.attached(this.#session, this)
   }
 

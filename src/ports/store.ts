@@ -44,6 +44,13 @@ export interface Store {
   readonly durableTicket: Ticket
   /** false while commits fail or space is short: new durable publishes are refused then. */
   readonly isWritable: boolean
+  /**
+   * Somebody here wants what matches, wherever it is published; told once for each subscription.
+   * @returns the ticket with which messages published elsewhere come as well; 0 when there is no elsewhere
+   */
+  follow(topicFilter: string): Ticket
+  /** Takes back one `follow`. */
+  unfollow(topicFilter: string): void
   /** Set once, before the first write. */
   bind(owner: StoreOwner): void
   /** Hands everything but log messages to `loader`, then resolves. Called once, before the first write. */
@@ -62,6 +69,17 @@ export interface StoreOwner {
   onSlow?(durationMs: number | undefined): void
   /** The same as of the loader, while running: what the owner has in memory must be written again. */
   onDamage?(damage: Damage): void
+  /**
+   * Somebody else claims the session: its client is told to go, and the session is not the owner's any more.
+   * @returns what is left of it; undefined when that is nothing
+   */
+  onHandOver?(clientId: string): HandedOver | undefined
+}
+
+export interface HandedOver {
+  readonly record: SessionRecord
+  /** QoS 2 packet ids whose PUBREL has not come. */
+  readonly inbox: readonly number[]
 }
 
 /** A file of the store was damaged or gone, and another one stands in its place. */
@@ -235,8 +253,18 @@ export interface WillRecord {
   readonly dueAtMs: number | undefined
 }
 
+/** What a claim came to. */
+export type SessionClaim =
+  /** @property record what another owner left; undefined when the claimer has loaded all there is */
+  | { readonly kind: 'ours'; readonly epoch: number; readonly record: SessionRecord | undefined }
+  | { readonly kind: 'unavailable'; readonly failure: Failure }
+
 /**
  * Promises:
+ * - a claim answers an epoch above that of every earlier claim and save of the client id; exactly once, inside the call
+ *   or later.
+ * - a save with a lower epoch than the last claim changes nothing: of those who claimed, only the last may write.
+ * - a claim that is released is forgotten; what was saved, and a later claim, is not.
  * - a saved record loads as it was saved.
  * - the last save of a client id wins; a save with a lower epoch than the stored one changes nothing.
  * - `saveCursor` moves the cursor of a stored record and nothing else; of an unknown client it does nothing.
@@ -246,6 +274,10 @@ export interface WillRecord {
  * - a removed session does not load.
  */
 export interface SessionStore {
+  /** Makes the caller the owner of a session, whoever owned it before. */
+  claim(clientId: string, answer: (claim: SessionClaim) => void): void
+  /** Gives back a claim of a session that was never saved. Not a write: there is no group commit to wait for. */
+  release(clientId: string, epoch: number): void
   save(record: SessionRecord): void
   saveCursor(clientId: string, cursor: Seq): void
   saveOutbound(clientId: string, outbound: OutboundRecord): void

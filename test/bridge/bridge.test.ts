@@ -191,6 +191,8 @@ function gated(store: Store, gate: { isWritable: boolean }): Store {
     get isWritable() {
       return gate.isWritable
     },
+    follow: (topicFilter) => store.follow(topicFilter),
+    unfollow: (topicFilter) => store.unfollow(topicFilter),
     bind: (owner) => store.bind(owner),
     load: (loader) => store.load(loader),
     close: () => store.close(),

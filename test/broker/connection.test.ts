@@ -1,13 +1,16 @@
 /** The state machine of a connection: every event in every state, then the details of CONNECT and of the end. */
 import t from 'tap'
-import type { ConnectionState } from '../../src/broker/connection.ts'
-import { Connection } from '../../src/broker/connection.ts'
+import { MemoryStore } from '../../src/adapters/store-memory/store.ts'
+import { Connection, type ConnectionStage } from '../../src/broker/connection.ts'
 import type { AuthenticationExchange, AuthenticationStep } from '../../src/ports/auth.ts'
 import { type Connack, type Disconnect, PacketType } from '../../src/protocol/packet.ts'
 import { ReasonCode } from '../../src/protocol/reason.ts'
+import { OneOfSeveral } from '../fakes/one-of-several.ts'
+import { SeededRandom } from '../fakes/seeded-random.ts'
 import { TestBroker, type TestClient } from '../fakes/test-broker.ts'
+import { VirtualClock } from '../fakes/virtual-clock.ts'
 
-type State = ConnectionState['at']
+type State = ConnectionStage
 
 const events = {
   connect: (world: World) =>
@@ -24,6 +27,8 @@ const events = {
     }),
   allowed: (world: World) => world.answer({ kind: 'proved', username: '', data: undefined }),
   challenged: (world: World) => world.answer({ kind: 'challenge', data: undefined }),
+  claimed: (world: World) => world.several.claims[0]?.grant(),
+  'claim refused': (world: World) => world.several.claims[0]?.refuse(),
   refused: (world: World) => world.answer({ kind: 'refused', reasonCode: ReasonCode.notAuthorized, why: '' }),
   silence: (world: World) => world.broker.passMs(20_000),
   close: (world: World) => world.connection.close(ReasonCode.administrativeAction, 'test'),
@@ -41,6 +46,8 @@ const table: Record<State, Record<Event, State>> = {
     disconnect: 'closing',
     malformed: 'closing',
     allowed: 'awaiting-connect',
+    claimed: 'awaiting-connect',
+    'claim refused': 'awaiting-connect',
     refused: 'awaiting-connect',
     silence: 'closing',
     close: 'closing',
@@ -53,7 +60,9 @@ const table: Record<State, Record<Event, State>> = {
     pingreq: 'authenticating',
     disconnect: 'authenticating',
     malformed: 'authenticating',
-    allowed: 'open',
+    allowed: 'claiming',
+    claimed: 'authenticating',
+    'claim refused': 'authenticating',
     refused: 'closing',
     silence: 'closing',
     close: 'closing',
@@ -67,7 +76,25 @@ const table: Record<State, Record<Event, State>> = {
     disconnect: 'closing',
     malformed: 'closing',
     allowed: 'challenged',
+    claimed: 'challenged',
+    'claim refused': 'challenged',
     refused: 'challenged',
+    silence: 'closing',
+    close: 'closing',
+    'link closed': 'closed',
+  },
+  // Nothing of the client is read, as before; the method has said all it will.
+  claiming: {
+    connect: 'claiming',
+    auth: 'claiming',
+    challenged: 'claiming',
+    pingreq: 'claiming',
+    disconnect: 'claiming',
+    malformed: 'claiming',
+    allowed: 'claiming',
+    claimed: 'open',
+    'claim refused': 'closing',
+    refused: 'claiming',
     silence: 'closing',
     close: 'closing',
     'link closed': 'closed',
@@ -80,6 +107,8 @@ const table: Record<State, Record<Event, State>> = {
     disconnect: 'closing',
     malformed: 'closing',
     allowed: 'open',
+    claimed: 'open',
+    'claim refused': 'open',
     refused: 'open',
     silence: 'open',
     close: 'closing',
@@ -93,6 +122,8 @@ const table: Record<State, Record<Event, State>> = {
     disconnect: 'closing',
     malformed: 'closing',
     allowed: 'closing',
+    claimed: 'closing',
+    'claim refused': 'closing',
     refused: 'closing',
     silence: 'closing',
     close: 'closing',
@@ -106,6 +137,8 @@ const table: Record<State, Record<Event, State>> = {
     disconnect: 'closed',
     malformed: 'closed',
     allowed: 'closed',
+    claimed: 'closed',
+    'claim refused': 'closed',
     refused: 'closed',
     silence: 'closed',
     close: 'closed',
@@ -115,12 +148,13 @@ const table: Record<State, Record<Event, State>> = {
 
 type World = {
   broker: TestBroker
+  several: OneOfSeveral
   client: TestClient
   connection: Connection
   answer: (step: AuthenticationStep) => void
 }
 
-/** A client with extended authentication, whose every step the test answers. */
+/** A client with extended authentication, whose every step the test answers, and the claim to its session, too. */
 async function worldIn(state: State): Promise<World> {
   let answer: (step: AuthenticationStep) => void = () => {}
   const exchange: AuthenticationExchange = {
@@ -132,15 +166,19 @@ async function worldIn(state: State): Promise<World> {
       }
     },
   }
-  const broker = await TestBroker.start({ authenticationMethods: [{ name: 'steps', begin: () => exchange }] })
+  const clock = new VirtualClock()
+  const several = new OneOfSeveral(new MemoryStore({ clock, random: new SeededRandom(1) }))
+  const authenticationMethods = [{ name: 'steps', begin: () => exchange }]
+  const broker = await TestBroker.start({ clock, store: several.store, authenticationMethods })
   const client = broker.open()
   client.version = 5
   const connection = client.link.owner
   if (!(connection instanceof Connection)) throw new Error('not a connection')
-  const world = { broker, client, connection, answer: (step: AuthenticationStep) => answer(step) }
+  const world = { broker, several, client, connection, answer: (step: AuthenticationStep) => answer(step) }
   if (state !== 'awaiting-connect') events.connect(world)
   if (state === 'challenged') events.challenged(world)
-  if (state === 'open' || state === 'closing') events.allowed(world)
+  if (state === 'claiming' || state === 'open' || state === 'closing') events.allowed(world)
+  if (state === 'open' || state === 'closing') events.claimed(world)
   if (state === 'closing') events.close(world)
   if (state === 'closed') events['link closed'](world)
   client.takeAll()
@@ -183,10 +221,12 @@ t.test('packets sent before the answer to CONNECT wait for it, in order', async 
   client.publish('a', '1')
   t.same(client.takeAll(), [], 'nothing is answered')
   events.allowed(world)
+  t.same(client.takeAll(), [], 'nor before its session is its own')
+  events.claimed(world)
   world.broker.settle()
   t.same(
     client.takeAll().map((packet) => packet.type),
-    [PacketType.connack, PacketType.suback, PacketType.publish],
+    [PacketType.connack, PacketType.publish, PacketType.suback], // Of which the last waits for a commit.
   )
 })
 

@@ -1,5 +1,6 @@
 /** The part of the store's contract (store.ts) that is about sessions, QoS 2 inbox, retained messages and marks. */
 import type { Test } from 'tap'
+import type { SessionClaim } from '../../src/ports/store.ts'
 import {
   fullMessage,
   lossRecord,
@@ -14,6 +15,8 @@ import {
 } from './store-run.ts'
 
 export function recordContract(t: Test, makeStore: MakeStore): void {
+  claimContract(t, makeStore)
+
   t.test('a saved record loads as it was saved', async (t) => {
     const harness = await makeStore(t)
     const run = await StoreRun.start(harness.open())
@@ -383,5 +386,72 @@ export function recordContract(t: Test, makeStore: MakeStore): void {
       t.equal(next.losses[0]?.lastSeq ?? 0, next.sessions.get('a')?.cursor ?? 0)
       await next.store.close()
     }
+  })
+}
+
+/** What a claim answers; the stores here answer inside the call. */
+function claimed(run: StoreRun, clientId: string): number {
+  const claims: SessionClaim[] = []
+  run.store.sessions.claim(clientId, (claim) => claims.push(claim))
+  const [claim] = claims
+  if (claims.length !== 1 || claim?.kind !== 'ours') throw new Error('a claim that was not answered once')
+  return claim.epoch
+}
+
+function claimContract(t: Test, makeStore: MakeStore): void {
+  t.test(
+    'a claim answers an epoch above that of every earlier claim and save of the client id; exactly once, inside the call or later',
+    async (t) => {
+      const harness = await makeStore(t)
+      let run = await StoreRun.start(harness.open())
+      const first = claimed(run, 'a')
+      const second = claimed(run, 'a')
+      t.ok(second > first)
+      run.store.sessions.save(sessionRecord('a', { epoch: second }))
+      run.store.sessions.save(sessionRecord('b', { epoch: 40 }))
+      t.ok(claimed(run, 'a') > second, 'in the turn of the save')
+      await run.settle()
+      t.ok(claimed(run, 'b') > 40)
+      run = await StoreRun.start(harness.crash(run.store))
+      t.ok(claimed(run, 'a') > second)
+      t.ok(claimed(run, 'b') > 40)
+      await run.store.close()
+    },
+  )
+
+  t.test(
+    'a save with a lower epoch than the last claim changes nothing: of those who claimed, only the last may write',
+    async (t) => {
+      const harness = await makeStore(t)
+      const run = await StoreRun.start(harness.open())
+      const epochs = [1, 2, 3].map(() => claimed(run, 'a'))
+      for (const epoch of [2, 0, 1].map((index) => epochs[index] as number)) {
+        run.store.sessions.save(sessionRecord('a', { epoch, cursor: epoch }))
+      }
+      await run.settle()
+      const next = await StoreRun.start(harness.crash(run.store))
+      t.equal(next.sessions.get('a')?.epoch, epochs[2])
+      await next.store.close()
+    },
+  )
+
+  t.test('a claim that is released is forgotten; what was saved, and a later claim, is not', async (t) => {
+    const harness = await makeStore(t)
+    const run = await StoreRun.start(harness.open())
+    const epoch = claimed(run, 'a')
+    run.store.sessions.save(sessionRecord('a', { epoch }))
+    const inVain = claimed(run, 'a')
+    run.store.sessions.release('a', inVain)
+    run.store.sessions.save(sessionRecord('a', { epoch, version: 3 }))
+    run.store.sessions.release('b', claimed(run, 'b'))
+    const [early, late] = [claimed(run, 'c'), claimed(run, 'c')]
+    run.store.sessions.release('c', early)
+    run.store.sessions.save(sessionRecord('c', { epoch: early }))
+    await run.settle()
+    const next = await StoreRun.start(harness.crash(run.store))
+    t.same([...next.sessions.keys()], ['a'])
+    t.equal(next.sessions.get('a')?.version, 3)
+    t.ok(late > early)
+    await next.store.close()
   })
 }

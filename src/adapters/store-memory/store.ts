@@ -7,6 +7,7 @@ import type { Clock } from '../../ports/clock.ts'
 import type { DelayStore } from '../../ports/delays.ts'
 import type { LedgerStore } from '../../ports/ledger.ts'
 import type { Random } from '../../ports/random.ts'
+import { SoleClaims } from '../../ports/sole-claims.ts'
 import type {
   MarkStore,
   Qos2Inbox,
@@ -49,12 +50,22 @@ export class MemoryStore implements Store {
     this.#disk = disk
     disk.epoch ??= random.hex(8)
     const join = (change: () => void): void => this.#join(change)
+    const claims = new SoleClaims()
+    for (const { clientId, epoch } of disk.sessions.values()) claims.save(clientId, epoch)
     this.log = new MemoryMessageLog(disk, () => clock.nowMs(), join)
     this.sessions = {
-      save: (record) => join(() => disk.saveSession(record)),
+      claim: (clientId, answer) => answer({ kind: 'ours', epoch: claims.claim(clientId), record: undefined }),
+      release: (clientId, epoch) => claims.release(clientId, epoch),
+      save: (record) => {
+        const isOwner = claims.save(record.clientId, record.epoch)
+        join(() => isOwner && disk.saveSession(record))
+      },
       saveCursor: (clientId, cursor) => join(() => disk.saveCursor(clientId, cursor)),
       saveOutbound: (clientId, outbound) => join(() => disk.saveOutbound(clientId, outbound)),
-      remove: (clientId) => join(() => disk.removeSession(clientId)),
+      remove: (clientId) => {
+        claims.remove(clientId)
+        join(() => disk.removeSession(clientId))
+      },
     }
     this.inbox = {
       put: (clientId, packetId) => join(() => disk.putInbox(clientId, packetId)),
@@ -84,6 +95,14 @@ export class MemoryStore implements Store {
 
   get lastTicket(): Ticket {
     return this.durableTicket + (this.#changes.length > 0 ? 1 : 0)
+  }
+
+  follow(): Ticket {
+    return 0
+  }
+
+  unfollow(): void {
+    // Everything that is published comes through this process.
   }
 
   bind(owner: StoreOwner): void {

@@ -10,6 +10,7 @@ import { lanes } from '../../ports/lane.ts'
 import type { LedgerStore } from '../../ports/ledger.ts'
 import type { Log } from '../../ports/log.ts'
 import type { Random } from '../../ports/random.ts'
+import { SoleClaims } from '../../ports/sole-claims.ts'
 import type {
   Damage,
   MarkStore,
@@ -102,8 +103,7 @@ export class SqliteStore implements Store {
   readonly #freeBytesMin: number
   readonly #clock: SystemClock
   readonly #commits: GroupCommit
-  /** Epochs of the stored sessions, and so also which there are. */
-  readonly #sessionEpochs = new Map<string, number>()
+  readonly #claims = new SoleClaims()
   #trimTimer: Timer | undefined
   #trimmedSeq: Seq
   #spaceTimer: Timer | undefined
@@ -141,7 +141,7 @@ export class SqliteStore implements Store {
       trim: () => this.#trimSoon(),
       readError: (error) => this.#onReadError(error),
     })
-    this.sessions = sessionStore(join, this.#sessionEpochs)
+    this.sessions = sessionStore(join, this.#claims)
     this.inbox = {
       put: (clientId, packetId) => join().putInbox(clientId, packetId),
       release: (clientId, packetId) => join().releaseInbox(clientId, packetId),
@@ -177,6 +177,14 @@ export class SqliteStore implements Store {
     return this.#commits.isWritable && !this.#isSpaceShort
   }
 
+  follow(): Ticket {
+    return 0
+  }
+
+  unfollow(): void {
+    // Everything that is published comes through this process.
+  }
+
   bind(owner: StoreOwner): void {
     this.#owner = owner
     this.#commits.owner = {
@@ -196,7 +204,7 @@ export class SqliteStore implements Store {
     loader.onEpoch(this.#files.epoch)
     await loadRecords(this.#files.reader, {
       onSession: (record) => {
-        this.#sessionEpochs.set(record.clientId, record.epoch)
+        this.#claims.save(record.clientId, record.epoch)
         loader.onSession(record)
       },
       onInbox: (clientId, packetId) => loader.onInbox(clientId, packetId),
@@ -326,24 +334,24 @@ export class SqliteStore implements Store {
   }
 }
 
-function sessionStore(join: () => Batch, epochs: Map<string, number>): SessionStore {
+function sessionStore(join: () => Batch, claims: SoleClaims): SessionStore {
   return {
+    claim: (clientId, answer) => answer({ kind: 'ours', epoch: claims.claim(clientId), record: undefined }),
+    release: (clientId, epoch) => claims.release(clientId, epoch),
     save: (record) => {
       const batch = join()
-      if (record.epoch < (epochs.get(record.clientId) ?? 0)) return
-      epochs.set(record.clientId, record.epoch)
-      batch.saveSession(record)
+      if (claims.save(record.clientId, record.epoch)) batch.saveSession(record)
     },
     saveCursor: (clientId, cursor) => {
       const batch = join()
-      if (epochs.has(clientId)) batch.saveCursor(clientId, cursor)
+      if (claims.isSaved(clientId)) batch.saveCursor(clientId, cursor)
     },
     saveOutbound: (clientId, outbound) => {
       const batch = join()
-      if (epochs.has(clientId)) batch.saveOutbound(clientId, outbound)
+      if (claims.isSaved(clientId)) batch.saveOutbound(clientId, outbound)
     },
     remove: (clientId) => {
-      epochs.delete(clientId)
+      claims.remove(clientId)
       join().removeSession(clientId)
     },
   }
