@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { lstatSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
+import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect as connectMqtt, type IClientOptions, MqttClient } from 'mqtt'
 import t, { type Test } from 'tap'
@@ -369,10 +369,14 @@ t.test('a socket that a dead process left behind is replaced, anything else is l
   await t.rejects(open(join(folder, 'x'.repeat(107))), { code: 'ERR_LISTEN', detail: /is longer than 107 bytes$/ })
 })
 
-t.test('MQTT.js meets itself over every kind of listener', async (t) => {
+t.test('MQTT.js meets itself over every kind of listener, several of a kind, IPv4 and IPv6', async (t) => {
   const folder = shortFolder(t)
   const socketPath = join(folder, 'tidegate.sock')
   const config = join(folder, 'edge.toml')
+  const hasSix = networkInterfaces()['lo']?.some(({ address }) => address === '::1') ?? false
+  if (!hasSix) t.comment('no IPv6 here: its listeners are on IPv4')
+  const six = hasSix ? '[::1]:0' : '127.0.0.1:0'
+  const sixHost = hasSix ? '[::1]' : '127.0.0.1'
   const noCertificate = 'certificate = "auto"\nclient_certificate = "none"\nallow_anonymous = true'
   writeFileSync(
     config,
@@ -391,7 +395,17 @@ t.test('MQTT.js meets itself over every kind of listener', async (t) => {
     [[listener]]
     type = "tls"
     bind = "127.0.0.1:0"
-    ${noCertificate}`,
+    ${noCertificate}
+    [[listener]]
+    type = "tcp"
+    bind = "${six}"
+    [[listener]]
+    type = "tls"
+    bind = "${six}"
+    ${noCertificate}
+    [[listener]]
+    type = "ws"
+    bind = "127.0.0.1:0"`,
   )
   const loaded = loadSettings('edge', config, {})
   if (!loaded.ok) throw loaded.error[0]
@@ -418,13 +432,16 @@ t.test('MQTT.js meets itself over every kind of listener', async (t) => {
     connectMqtt(`wss://127.0.0.1:${ports[1]}/`, options),
     new MqttClient(() => connect(socketPath), { ...options }),
     connectMqtt(`mqtts://127.0.0.1:${ports[3]}`, options),
+    connectMqtt(`mqtt://${sixHost}:${ports[4]}`, options),
+    connectMqtt(`mqtts://${sixHost}:${ports[5]}`, options),
+    connectMqtt(`ws://127.0.0.1:${ports[6]}/mqtt`, options),
   ]
   const arrived = clients.map(() => new Map<string, string>())
   for (const [index, client] of clients.entries()) {
     client.on('message', (topic, payload) => must(arrived[index], 'map').set(topic, sha(payload)))
     await client.subscribeAsync('from/#', { qos: 1 })
   }
-  const payloads = clients.map((_, index) => randomBytes(10 ** (index + 2)))
+  const payloads = clients.map((_, index) => randomBytes(10 ** (2 + (index % 4))))
   const sent = new Map(payloads.map((payload, index) => [`from/${index}`, sha(payload)]))
   for (const [index, client] of clients.entries()) {
     await client.publishAsync(`from/${index}`, must(payloads[index], 'payload'), { qos: 2 })
@@ -435,7 +452,10 @@ t.test('MQTT.js meets itself over every kind of listener', async (t) => {
   await listeners.close()
   t.equal(lstatSync(socketPath, { throwIfNoEntry: false }), undefined)
   const opened = log.fieldsOf('listener closed').map(({ name }) => name)
-  t.strictSame(opened, ['ws 127.0.0.1:0', 'wss 127.0.0.1:0', `tcp unix:${socketPath}`, 'tls 127.0.0.1:0'])
+  t.strictSame(opened, [
+    ...['ws 127.0.0.1:0', 'wss 127.0.0.1:0', `tcp unix:${socketPath}`, 'tls 127.0.0.1:0'],
+    ...[`tcp ${six}`, `tls ${six}`, 'ws 127.0.0.1:0'],
+  ])
 })
 
 t.test('all listeners open or none', async (t) => {
