@@ -29,15 +29,27 @@ export function createSystemClock(saved: Timeline | undefined): SystemClock {
 }
 
 function startTimer(delayMs: number, task: () => void): Timer {
-  let leftMs = Math.ceil(delayMs)
-  let timeout: NodeJS.Timeout
-  const arm = (): void => {
-    const nextMs = Math.min(leftMs, timerMsMax)
-    leftMs -= nextMs
-    timeout = setTimeout(leftMs > 0 ? arm : task, nextMs)
+  const timer = new SystemTimer(task)
+  timer.arm(Math.ceil(delayMs))
+  return timer
+}
+
+class SystemTimer implements Timer {
+  readonly #task: () => void
+  #timeout: NodeJS.Timeout | undefined
+
+  constructor(task: () => void) {
+    this.#task = task
   }
-  arm()
-  return { cancel: () => clearTimeout(timeout) }
+
+  arm(delayMs: number): void {
+    const leftMs = delayMs - timerMsMax
+    this.#timeout = leftMs > 0 ? setTimeout(() => this.arm(leftMs), timerMsMax) : setTimeout(this.#task, delayMs)
+  }
+
+  cancel(): void {
+    clearTimeout(this.#timeout)
+  }
 }
 
 /** Linux names each run of the machine; elsewhere every process counts as a new one. */

@@ -10,6 +10,8 @@ const tickMs = 100
 /** As USB adapters gather bytes; a timer for every millisecond of every line would be most of the work. */
 const usbLatencyMs = 16
 const settleMsMax = 120_000
+/** Real fleets have no common beat, and a process that just began is slow: all in one second is another measurement. */
+const startEveryMs = 5
 const baudRate = 115_200
 const payloadBytes = 64
 
@@ -26,16 +28,16 @@ export async function measureFleet(count: number, ratePerSecond: number, seconds
   const clock = createSystemClock(undefined)
   const gateway = await MemoryGateway.start(clock)
   const random = new SeededRandom(1)
+  const startMs = Math.max(1000, count * startEveryMs)
   const tick = setInterval(() => gateway.tick(), tickMs)
   for (let at = 1; at <= count; at++) {
     const options = { id: `m${at}`, baudRate, payloadBytes, ratePerSecond, readingCount: seconds * ratePerSecond }
     const { cable } = gateway.add(options, at, usbLatencyMs)
-    // Not all of them in one moment: real fleets have no common beat.
-    setTimeout(() => cable.device.start(), random.next() * Math.max(1000, 1000 / ratePerSecond))
+    setTimeout(() => cable.device.start(), random.next() * startMs)
   }
   const cpuBefore = process.cpuUsage()
   const startedAtMs = performance.now()
-  const untilMs = startedAtMs + seconds * 1000 + settleMsMax
+  const untilMs = startedAtMs + startMs + seconds * 1000 + settleMsMax
   let connected = 0
   const isDone = () => gateway.devices.every(({ cable, account }) => cable.device.isDone && account.isSettled)
   while (performance.now() < untilMs && !isDone()) {
