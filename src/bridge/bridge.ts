@@ -16,6 +16,7 @@ import { type AckType, PacketType } from '../protocol/packet.ts'
 import { Publish } from '../protocol/packets/publish.ts'
 import { type ReasonCode, reasonName } from '../protocol/reason.ts'
 import type { DeviceList } from './devices.ts'
+import type { Greeting, RemoteSide } from './handshake.ts'
 import { Herald, type HeraldSettings } from './herald.ts'
 import { LoopGuard } from './loop-guard.ts'
 import { Mapping, type MappingRule } from './mapping.ts'
@@ -26,7 +27,7 @@ import type { GatewayReceiver } from './receiver.ts'
 import { subscriptionsFor } from './remote-subscriptions.ts'
 import { Sender } from './sender.ts'
 import { Starter, type StarterSettings } from './starter.ts'
-import type { Greeting, RemoteSide, Uplink, UplinkOwner } from './uplink.ts'
+import type { Uplink, UplinkOwner } from './uplink.ts'
 
 export interface BridgeSettings extends HeraldSettings, StarterSettings, MonitorSettings {
   readonly inflightMax: number

@@ -6,9 +6,9 @@
 import { bridgeProperty, stateTopic } from '../ports/gateway-topics.ts'
 import type { PublishProperties, UserProperties, Will } from '../protocol/packet.ts'
 import { Publish } from '../protocol/packets/publish.ts'
+import type { Greeting } from './handshake.ts'
 import type { Marks } from './marks.ts'
 import { epochProperty, formatEpoch, type GatewayState, stateProperty, untilProperty } from './presence.ts'
-import type { Greeting } from './uplink.ts'
 
 export interface HeraldSettings {
   readonly name: string

@@ -6,14 +6,13 @@
  *      ^                          |                  |                        |                    |
  *      +---- link failed, refused, silent while an answer is due, closed, remote DISCONNECT -------+
  *
- * `stopped` ends it from any state. While it is online at another than the preferred address, that one is dialed now
- * and then; when it answers, its link takes the place of the one there is. Whether a link is dead: link-watch.ts.
+ * `stopped` ends it from any state. What is said in CONNECT and CONNACK: handshake.ts; while subscribing:
+ * subscription-exchange.ts; back to the preferred address: way-home.ts; whether a link is dead: link-watch.ts.
  */
 import type { Backoff } from '../lib/backoff.ts'
 import type { Failure } from '../lib/errors.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { FilterMemory } from '../ports/filter-memory.ts'
-import { bridgeProperty } from '../ports/gateway-topics.ts'
 import type { Log } from '../ports/log.ts'
 import type { Dial, Dialer, Link, LinkOwner } from '../ports/transport.ts'
 import { decodePacket } from '../protocol/decode.ts'
@@ -29,27 +28,25 @@ import {
   type PublishProperties,
   type Qos,
   type SubscriptionRequest,
-  type UserProperties,
-  type Will,
 } from '../protocol/packet.ts'
 import { decodePublish, encodePublish, type Publish, TopicMemo } from '../protocol/packets/publish.ts'
 import { ReasonCode, reasonName } from '../protocol/reason.ts'
+import {
+  connectPacket,
+  type Greeting,
+  type HandshakeSettings,
+  type RemoteSide,
+  remoteSideOf,
+  type Terms,
+  termsOf,
+} from './handshake.ts'
 import { LinkWatch } from './link-watch.ts'
-import { RemoteSubscriptions, type SubscriptionChanges } from './remote-subscriptions.ts'
 import { type Protocol, Routes } from './routes.ts'
+import { SubscriptionExchange } from './subscription-exchange.ts'
+import { WayHome } from './way-home.ts'
 
-export interface UplinkSettings {
-  readonly clientId: string
-  readonly username: string | undefined
-  readonly password: string | undefined
+export interface UplinkSettings extends HandshakeSettings {
   readonly protocol: Protocol
-  readonly keepAliveSeconds: number
-  /** How long the remote broker keeps our subscriptions and what waits for them while we are away. */
-  readonly sessionExpirySeconds: number
-  /** QoS >= 1 messages without acknowledgement in either direction. */
-  readonly inflightMax: number
-  /** Largest packet that is accepted, in bytes. */
-  readonly packetBytesMax: number
   /** Bytes on their way beyond which the uplink takes no more. */
   readonly outputBytesMax: number
   /** For the link and for CONNACK, each. */
@@ -64,27 +61,6 @@ export interface UplinkSettings {
   readonly subscriptions: readonly SubscriptionRequest[]
   /** What to receive besides from a remote side that is a Tidegate and takes us as a gateway. */
   readonly peerSubscriptions: readonly SubscriptionRequest[]
-}
-
-/** What a CONNECT says of this end. */
-export interface Greeting {
-  readonly will: Will | undefined
-  readonly userProperties: UserProperties
-}
-
-/** What the remote side turned out to be. */
-export interface RemoteSide {
-  /** The smaller of ours and the remote Receive Maximum. */
-  readonly inflightMax: number
-  /** It is a Tidegate that takes us as a gateway. */
-  readonly isPeer: boolean
-  readonly version: 4 | 5
-  /** It kept our session. */
-  readonly isSessionPresent: boolean
-  /** It may send back what we send it: it knows neither No Local nor the bit of a bridge. */
-  readonly echoes: boolean
-  /** What it calls itself on the way of a message (path.ts); undefined when it does not say. */
-  readonly id: string | undefined
 }
 
 /** Calls come in the order of the drawing above; `onOffline` only after `onOnline`. */
@@ -118,9 +94,6 @@ export type UplinkState = State['at']
 /** A link that held this long was a good one: the next back-off starts from the beginning. */
 const stableMs = 60_000
 
-/** A preferred address that takes the link and then fails is left alone for longer and longer. */
-const returnMsMax = 3_600_000
-
 /** SUBSCRIBE and UNSUBSCRIBE take packet ids from the far end, where messages come last. */
 const packetIdMax = 65_535
 
@@ -136,23 +109,17 @@ export class Uplink {
   readonly #owner: UplinkOwner
   readonly #output = new OutputBuffer()
   readonly #watch: LinkWatch
-  readonly #held: RemoteSubscriptions
+  readonly #subscriptions: SubscriptionExchange
+  readonly #wayHome: WayHome
   #wanted: readonly SubscriptionRequest[]
-  /** SUBSCRIBE and UNSUBSCRIBE without an answer, by packet id. */
-  readonly #asked = new Map<number, SubscriptionChanges>()
   #state: State = { at: 'stopped' }
   #version: 4 | 5 = 5
   #frames: FrameDecoder
   #topics = new TopicMemo()
   #isFlushQueued = false
   #isLinkFull = false
-  #remotePacketBytesMax = Number.POSITIVE_INFINITY
-  #remoteQosMax: Qos = 2
-  #isRetainTaken = true
+  #terms: Terms = { packetBytesMax: 0, qosMax: 2, isRetainTaken: true, keepAliveMs: 0 }
   #onlineSinceMs = 0
-  #returnMs: number
-  #returnTimer: Timer | undefined
-  #returnDial: Dial | undefined
 
   /** @param parts.dialers one for each address, the preferred one first */
   constructor(parts: {
@@ -171,10 +138,14 @@ export class Uplink {
     this.#backoff = parts.backoff
     this.#log = parts.log
     this.#owner = parts.owner
-    this.#held = new RemoteSubscriptions(parts.memory)
     this.#wanted = settings.subscriptions
     this.#frames = new FrameDecoder(settings.packetBytesMax)
-    this.#returnMs = settings.returnMs
+    this.#subscriptions = new SubscriptionExchange(parts.memory, parts.log, {
+      send: (packet) => this.#send(packet),
+      takePacketId: () => this.#takePacketId(),
+      answered: (packetId) => this.#watch.answered(packetId),
+    })
+    this.#wayHome = new WayHome(clock, this.#routes, settings.returnMs, (link) => this.#moveTo(link))
     this.#watch = new LinkWatch(clock, settings.ackTimeoutMs, {
       ping: () => this.#send({ type: PacketType.pingreq }),
       onDead: (silentMs) => this.#fail(`no answer for ${Math.round(silentMs)} ms`),
@@ -218,17 +189,17 @@ export class Uplink {
     packetId: number,
     properties: PublishProperties | undefined,
   ): boolean {
-    const sentQos = Math.min(qos, this.#remoteQosMax) as Qos // [MQTT-3.2.2-11]
+    const sentQos = Math.min(qos, this.#terms.qosMax) as Qos // [MQTT-3.2.2-11]
     const isSent = encodePublish(
       this.#output,
       message,
       this.#version,
       sentQos,
-      retain && this.#isRetainTaken, // [MQTT-3.2.2-14]
+      retain && this.#terms.isRetainTaken, // [MQTT-3.2.2-14]
       dup && sentQos > 0,
       sentQos > 0 ? packetId : 0,
       properties,
-      this.#remotePacketBytesMax,
+      this.#terms.packetBytesMax,
     )
     if (!isSent) return false
     this.#queueFlush()
@@ -264,7 +235,7 @@ export class Uplink {
   /** What to receive from now on; only what differs is asked for. */
   subscribe(subscriptions: readonly SubscriptionRequest[]): void {
     this.#wanted = subscriptions
-    if (this.#state.at === 'online') this.#askForChanges(this.#state.remote.isPeer)
+    if (this.#state.at === 'online') this.#askForSubscriptions(this.#state.remote.isPeer)
   }
 
   // ---- getting online ----
@@ -279,32 +250,16 @@ export class Uplink {
 
   #onConnected(link: Link): LinkOwner {
     const settings = this.#settings
-    const { version, isBridge } = this.#routes.dialect
-    const { will, userProperties } = this.#owner.greet()
-    this.#version = version
+    const { dialect } = this.#routes
+    const greeting = this.#owner.greet()
+    this.#version = dialect.version
     this.#frames = new FrameDecoder(settings.packetBytesMax)
     this.#topics = new TopicMemo()
     this.#output.take()
     this.#isLinkFull = false
     const timer = this.#clock.after(settings.connectTimeoutMs, () => this.#fail('no CONNACK in time'))
     this.#state = { at: 'connecting', link, timer }
-    this.#send({
-      type: PacketType.connect,
-      version,
-      isBridge,
-      cleanStart: false,
-      keepAliveSeconds: settings.keepAliveSeconds,
-      clientId: settings.clientId,
-      username: settings.username,
-      password: settings.password === undefined ? undefined : Buffer.from(settings.password),
-      will,
-      properties: {
-        userProperties,
-        sessionExpiryInterval: settings.sessionExpirySeconds,
-        receiveMaximum: settings.inflightMax,
-        maximumPacketSize: settings.packetBytesMax,
-      },
-    })
+    this.#send(connectPacket(settings, dialect, greeting))
     this.#watch.connecting()
     // What comes late from a link that was given up is nobody's.
     const isCurrent = () => 'link' in this.#state && this.#state.link === link
@@ -321,10 +276,11 @@ export class Uplink {
     }
   }
 
-  #onConnack({ reasonCode, sessionPresent, properties }: Connack): void {
+  #onConnack(connack: Connack): void {
     const state = this.#state
     if (state.at !== 'connecting') throw new PacketFault(ReasonCode.protocolError, '', 'second CONNACK')
     state.timer.cancel()
+    const { reasonCode } = connack
     if (reasonCode === ReasonCode.unsupportedProtocolVersion) {
       this.#refuseDialect(reasonName(reasonCode))
       return
@@ -335,95 +291,42 @@ export class Uplink {
     }
     this.#routes.understand()
     this.#onlineSinceMs = this.#clock.nowMs()
-    const keepAliveMs = (properties?.serverKeepAlive ?? this.#settings.keepAliveSeconds) * 1000 // [MQTT-3.2.2-21]
-    this.#watch.connected(keepAliveMs === 0 ? Number.POSITIVE_INFINITY : keepAliveMs)
-    this.#remotePacketBytesMax = properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY
-    this.#remoteQosMax = properties?.maximumQos ?? 2
-    this.#isRetainTaken = properties?.retainAvailable !== 0
-    const id = properties?.userProperties?.find(([name]) => name === bridgeProperty)?.[1]
-    const { version, isBridge } = this.#routes.dialect
-    const remote: RemoteSide = {
-      inflightMax: Math.min(this.#settings.inflightMax, properties?.receiveMaximum ?? 65_535), // [MQTT-3.3.4-7]
-      isPeer: id !== undefined,
-      version,
-      isSessionPresent: sessionPresent,
-      echoes: version === 4 && !isBridge,
-      id,
-    }
-    if (!sessionPresent) this.#held.forget()
+    this.#terms = termsOf(connack, this.#settings)
+    this.#watch.connected(this.#terms.keepAliveMs)
+    const remote = remoteSideOf(connack, this.#settings, this.#routes.dialect)
+    if (!remote.isSessionPresent) this.#subscriptions.forget()
     this.#state = { at: 'subscribing', link: state.link, remote }
-    this.#askForChanges(remote.isPeer)
+    this.#askForSubscriptions(remote.isPeer)
     this.#onAnswered()
   }
 
-  /** Asks for what the remote broker does not hold yet, and gives back what it holds and should not. */
-  #askForChanges(isPeer: boolean): void {
+  #askForSubscriptions(isPeer: boolean): void {
     const wanted = isPeer ? [...this.#wanted.map(cappedAt1), ...this.#settings.peerSubscriptions] : this.#wanted
-    const { subscribe: subscriptions, unsubscribe: topicFilters } = this.#held.changesTo(wanted, this.#version)
-    if (topicFilters.length > 0) {
-      const packetId = this.#ask({ subscribe: [], unsubscribe: topicFilters })
-      this.#send({ type: PacketType.unsubscribe, packetId, topicFilters, properties: undefined })
-    }
-    if (subscriptions.length > 0) {
-      const packetId = this.#ask({ subscribe: subscriptions, unsubscribe: [] })
-      this.#send({ type: PacketType.subscribe, packetId, subscriptions, properties: undefined })
-    }
+    this.#subscriptions.ask(wanted, this.#version)
   }
 
-  #ask(changes: SubscriptionChanges): number {
+  #takePacketId(): number {
     let packetId = packetIdMax
     while (this.#watch.isUnanswered(packetId)) packetId--
-    this.#asked.set(packetId, changes)
     this.#watch.asked(packetId, true)
     return packetId
-  }
-
-  #onSubscribed(packetId: number, reasonCodes: readonly ReasonCode[]): void {
-    const { subscribe, unsubscribe } = this.#asked.get(packetId) ?? { subscribe: [], unsubscribe: [] }
-    if (!this.#asked.delete(packetId)) return
-    this.#watch.answered(packetId)
-    if (unsubscribe.length > 0) this.#held.unsubscribed(unsubscribe)
-    if (subscribe.length > 0) {
-      const isGranted = (index: number) => (reasonCodes[index] ?? ReasonCode.unspecifiedError) < 0x80
-      this.#held.subscribed(subscribe, this.#version, isGranted)
-      for (const [index, { topicFilter }] of subscribe.entries()) {
-        if (isGranted(index)) continue
-        const reasonCode = reasonName(reasonCodes[index] ?? ReasonCode.unspecifiedError)
-        this.#log.warn({ topic: topicFilter, reasonCode }, 'remote broker refuses a subscription')
-      }
-    }
-    this.#onAnswered()
   }
 
   /** Nothing is published before the answers to it can come back. */
   #onAnswered(): void {
     const state = this.#state
-    if (state.at !== 'subscribing' || this.#asked.size > 0) return
+    if (state.at !== 'subscribing' || !this.#subscriptions.isSettled) return
     const { link, remote } = state
     this.#state = { at: 'online', link, remote }
-    if (this.#routes.isPreferred) this.#returnMs = this.#settings.returnMs
-    else this.#scheduleReturn()
+    this.#wayHome.online()
     const ms = Math.round(this.roundTripMs)
     this.#log.info({ remote: this.address, version: this.#version, ms }, 'uplink online')
     this.#owner.onOnline(remote)
   }
 
-  // ---- back to the preferred address ----
-
-  #scheduleReturn(): void {
-    this.#returnTimer = this.#clock.after(this.#returnMs, () => {
-      this.#returnDial = this.#routes.preferred.dial({
-        onConnected: (link) => this.#return(link),
-        onFailed: () => this.#scheduleReturn(),
-      })
-    })
-  }
-
-  #return(link: Link): LinkOwner {
-    this.#returnDial = undefined
-    this.#returnMs = Math.min(this.#returnMs * 2, returnMsMax)
-    this.#log.info({ remote: this.#routes.preferred.address }, 'preferred address answers')
-    this.#routes.goHome()
+  /** The preferred address answers. */
+  #moveTo(link: Link): LinkOwner {
+    this.#log.info({ remote: this.address }, 'preferred address answers')
     this.#leave({ at: 'stopped' }, true)
     return this.#onConnected(link)
   }
@@ -462,7 +365,8 @@ export class Uplink {
         return
       case PacketType.suback:
       case PacketType.unsuback:
-        this.#onSubscribed(packet.packetId, packet.reasonCodes)
+        this.#subscriptions.onAnswer(packet.packetId, packet.reasonCodes, this.#version)
+        this.#onAnswered()
         return
       case PacketType.puback:
       case PacketType.pubcomp:
@@ -565,11 +469,9 @@ export class Uplink {
     this.#state = next
     if (state.at === 'waiting' || state.at === 'connecting') state.timer.cancel()
     if (state.at === 'dialing') state.dial.abort()
-    this.#returnTimer?.cancel()
-    this.#returnDial?.abort()
-    this.#returnDial = undefined
+    this.#wayHome.stop()
     this.#watch.stop()
-    this.#asked.clear()
+    this.#subscriptions.abandon()
     this.#output.take()
     if (state.at === 'online') this.#owner.onOffline()
     if (saysGoodbye) state.link.end()

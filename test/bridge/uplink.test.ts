@@ -1,6 +1,7 @@
 /** The client end of a bridge against remote brokers of many kinds, each played by the test packet by packet. */
 import t from 'tap'
-import { type RemoteSide, Uplink, type UplinkOwner, type UplinkSettings } from '../../src/bridge/uplink.ts'
+import type { RemoteSide } from '../../src/bridge/handshake.ts'
+import { Uplink, type UplinkOwner, type UplinkSettings } from '../../src/bridge/uplink.ts'
 import { Backoff } from '../../src/lib/backoff.ts'
 import { Failure } from '../../src/lib/errors.ts'
 import type { Dialer, DialOutcome } from '../../src/ports/transport.ts'
