@@ -91,6 +91,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       countMax: settings.retainedCountMax,
       bytesMax: settings.retainedBytesMax,
       payloadBytesMax: settings.retainedPayloadBytesMax,
+      deletedCountMax: settings.deletedCountMax,
     })
     const ledger = new Ledger(store.ledger, clock)
     const laneRules = new LaneRules(settings.laneRules)

@@ -30,7 +30,7 @@ export class HouseTopics implements HouseVoice {
   tell(topic: string, payload: string): void {
     const message = Publish.create({ topic, payload })
     this.#valueTopics.add(topic)
-    this.#retained.restore(message)
+    this.#retained.show(message)
     this.#publishPath.announce(message)
   }
 

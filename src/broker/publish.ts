@@ -186,6 +186,8 @@ export class PublishPath {
   }
 
   #retain(message: Publish): void {
+    const nowMs = this.#clock.nowMs()
+    message.changedAtMs = Math.min(message.changedAtMs ?? nowMs, nowMs)
     if (this.#retained.set(message)) this.ticket = this.#store.lastTicket
     else this.#counters.retainedRefused++
   }

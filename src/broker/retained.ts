@@ -2,11 +2,16 @@
  * The last retained message of each topic (MQTT 5.0 §3.3.1.3), in memory by level, so that a wildcard filter visits
  * only the branches it names. Every change is written through to the store.
  *
+ * Each topic knows when it was set, or deleted, wherever that was (ports/retained.ts): what is older than what is held
+ * changes nothing. Deletions are remembered for a while where other brokers may have missed them.
+ *
  * A filter may match a million topics, so whoever asks gets a walk that can be left and taken up again while the table
  * changes (retained-feed.ts). What was set after the walk began has a higher change number.
  */
+import type { RetainedTopic } from '../ports/retained.ts'
 import type { RetainedStore } from '../ports/store.ts'
-import type { Publish } from '../protocol/packets/publish.ts'
+import { Publish } from '../protocol/packets/publish.ts'
+import { topicMatches } from '../protocol/topic.ts'
 
 /** `change` is the number of the change that set the message. */
 type Level = { message: Publish | undefined; change: number; children: Map<string, Level> | undefined }
@@ -20,12 +25,19 @@ export interface RetainedLimits {
   readonly bytesMax: number
   /** Of one payload. */
   readonly payloadBytesMax: number
+  /** Deletions that are remembered; beyond it the oldest is forgotten. */
+  readonly deletedCountMax: number
 }
+
+/** How long a deletion is remembered: longer than a gateway is away. */
+export const deletedMsMax = 30 * 86_400_000
 
 export class RetainedTable {
   readonly #store: RetainedStore
   readonly #limits: RetainedLimits
   readonly #root: Level = newLevel()
+  /** Topics that were deleted, with the time of that; the first to be forgotten first. */
+  readonly #deleted = new Map<string, number>()
   #count = 0
   #byteCount = 0
   #lastChange = 0
@@ -44,19 +56,23 @@ export class RetainedTable {
   }
 
   /**
-   * Keeps `message` for its topic; an empty payload clears the topic instead [MQTT-3.3.1-6] [MQTT-3.3.1-7].
+   * Keeps `message` for its topic; an empty payload clears the topic instead [MQTT-3.3.1-6] [MQTT-3.3.1-7]. What is
+   * older than what is held changes nothing.
    * @returns false when the table is full or the message too large; what was retained for the topic stays then
    */
   set(message: Publish): boolean {
+    const { topic, changedAtMs = 0 } = message
+    const former = this.#find(topic)?.message
+    if (changedAtMs < (former?.changedAtMs ?? this.#deleted.get(topic) ?? 0)) return true
     if (message.payloadByteCount === 0) {
-      if (this.#clear(message.topic)) this.#store.clear(message.topic)
+      this.#delete(topic, changedAtMs)
       return true
     }
-    const former = this.#find(message.topic)?.message
     const bytesAfter = this.#byteCount + message.payloadByteCount - (former?.payloadByteCount ?? 0)
     const { countMax, bytesMax, payloadBytesMax } = this.#limits
     if (bytesAfter > bytesMax || message.payloadByteCount > payloadBytesMax) return false
     if (former === undefined && this.#count >= countMax) return false
+    this.#deleted.delete(topic)
     this.#put(message)
     this.#store.set(message)
     return true
@@ -64,12 +80,19 @@ export class RetainedTable {
 
   /** Puts back what the store loaded. */
   restore(message: Publish): void {
+    if (message.payloadByteCount > 0) this.#put(message)
+    else this.#deleted.set(message.topic, message.changedAtMs ?? 0)
+  }
+
+  /** Holds a value of the house, in memory only. */
+  show(message: Publish): void {
     this.#put(message)
   }
 
   /** The store was replaced by another one: it gets everything that is kept in it. */
   saveAll(): void {
     for (const entry of visitAll(this.#root, false)) if (entry !== undefined) this.#store.set(entry.message)
+    for (const [topic, changedAtMs] of this.#deleted) this.#store.set(deletion(topic, changedAtMs))
   }
 
   /** Takes an expired message away. */
@@ -87,6 +110,35 @@ export class RetainedTable {
   /** The matches of `topicFilter`, with undefined for each step that came upon none. */
   walk(topicFilter: string): Generator<RetainedEntry | undefined> {
     return visit(this.#root, topicFilter.split('/'), 0)
+  }
+
+  /** The topics that `topicFilter` matches, those that were deleted too, with undefined for each step that came upon none. */
+  *history(topicFilter: string): Generator<RetainedTopic | undefined> {
+    for (const entry of this.walk(topicFilter)) {
+      const message = entry?.message
+      yield message && { topic: message.topic, message, changedAtMs: message.changedAtMs ?? 0 }
+    }
+    for (const [topic, changedAtMs] of this.#deleted) {
+      yield topicMatches(topicFilter, topic) ? { topic, message: undefined, changedAtMs } : undefined
+    }
+  }
+
+  #delete(topic: string, changedAtMs: number): void {
+    const wasThere = this.#clear(topic)
+    if (this.#limits.deletedCountMax === 0) {
+      if (wasThere) this.#store.clear(topic)
+      return
+    }
+    // Of what was never here nothing needs to be remembered.
+    if (!wasThere && !this.#deleted.has(topic)) return
+    this.#deleted.delete(topic)
+    this.#deleted.set(topic, changedAtMs)
+    this.#store.set(deletion(topic, changedAtMs))
+    for (const [oldest, oldestMs] of this.#deleted) {
+      if (this.#deleted.size <= this.#limits.deletedCountMax && oldestMs > changedAtMs - deletedMsMax) break
+      this.#deleted.delete(oldest)
+      this.#store.clear(oldest)
+    }
   }
 
   #put(message: Publish): void {
@@ -134,6 +186,13 @@ export class RetainedTable {
     }
     return true
   }
+}
+
+/** How a deletion stands in the store. */
+function deletion(topic: string, changedAtMs: number): Publish {
+  const message = Publish.create({ topic, payload: '', retain: true })
+  message.changedAtMs = changedAtMs
+  return message
 }
 
 function newLevel(): Level {

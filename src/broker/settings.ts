@@ -38,6 +38,8 @@ export interface BrokerSettings {
   readonly retainedPayloadBytesMax: number
   /** Of all retained payloads together. */
   readonly retainedBytesMax: number
+  /** Deletions of retained messages that are remembered for brokers above and below that missed them. */
+  readonly deletedCountMax: number
   /** The first whose filter matches decides. */
   readonly laneRules: readonly LaneRule[]
   /** By lane. */

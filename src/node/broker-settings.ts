@@ -9,9 +9,12 @@ import { Lane, laneNames } from '../ports/lane.ts'
 /** In settings as on the wire, this many seconds mean for ever. */
 const foreverSeconds = 4_294_967_295
 
+/** Some 100 bytes each. */
+const deletedCountMax = 10_000
+
 /** @param lossTopic where the summary of the ledger is published */
 export function brokerSettings(settings: Settings, lossTopic: string): BrokerSettings {
-  const { name, mqtt, store, delayed, queue, lane, topic, sys } = settings
+  const { name, mqtt, store, delayed, queue, lane, topic, sys, listeners } = settings
   const sessionExpirySecondsMax = seconds(mqtt.sessionExpirySecondsMax)
   return {
     packetBytesMax: mqtt.packetBytesMax,
@@ -33,6 +36,7 @@ export function brokerSettings(settings: Settings, lossTopic: string): BrokerSet
     sharedSubscriptionStrategy: mqtt.sharedSubscriptionStrategy,
     retainedCountMax: mqtt.retainedCountMax,
     retainedBytesMax: mqtt.retainedBytesMax,
+    deletedCountMax: settings.bridges.length > 0 || listeners.some(({ gateways }) => gateways) ? deletedCountMax : 0,
     delayLimits: delayed,
     queueLimits: {
       countMax: queue.countMax ?? Number.POSITIVE_INFINITY,

@@ -299,7 +299,8 @@ export interface Qos2Inbox {
 
 /**
  * Promises:
- * - the last message set for a topic loads.
+ * - the last message set for a topic loads, with the time at which it was set.
+ * - a message without payload is kept like any other: it stands for a deletion.
  * - a cleared topic does not load.
  */
 export interface RetainedStore {

@@ -213,10 +213,12 @@ export function recordContract(t: Test, makeStore: MakeStore): void {
     await run.store.close()
   })
 
-  t.test('the last message set for a topic loads', async (t) => {
+  t.test('the last message set for a topic loads, with the time at which it was set', async (t) => {
     const harness = await makeStore(t)
     let run = await StoreRun.start(harness.open())
     const last = fullMessage()
+    last.retain = true
+    last.changedAtMs = 1_767_225_600_123
     run.store.retained.set(message(last.topic, 5))
     run.store.retained.set(message('other', 5))
     run.store.retained.set(last)
@@ -225,6 +227,22 @@ export function recordContract(t: Test, makeStore: MakeStore): void {
     await run.settle()
     run = await StoreRun.start(harness.crash(run.store))
     t.strictSame(run.retained.map(toPlain), [toPlain(last), toPlain(message('other', 0))])
+    t.equal(run.retained[0]?.changedAtMs, last.changedAtMs)
+    await run.store.close()
+  })
+
+  t.test('a message without payload is kept like any other: it stands for a deletion', async (t) => {
+    const harness = await makeStore(t)
+    let run = await StoreRun.start(harness.open())
+    const deletion = message('gone', 0)
+    deletion.retain = true
+    deletion.changedAtMs = 7000
+    run.store.retained.set(message('gone', 5))
+    run.store.retained.set(deletion)
+    await run.settle()
+    run = await StoreRun.start(harness.crash(run.store))
+    t.strictSame(run.retained.map(toPlain), [toPlain(deletion)])
+    t.equal(run.retained[0]?.changedAtMs, 7000)
     await run.store.close()
   })
 

@@ -156,7 +156,8 @@ export class Batch {
         [...isPutById].filter(([, value]) => value === isPut).map(([packetId]) => [clientId, packetId]),
       )
     const retained = new MessagePacker()
-    for (const publish of this.#retained.values()) if (publish !== undefined) retained.add(publish)
+    for (const publish of this.#retained.values())
+      if (publish !== undefined) retained.add(publish, Math.floor(publish.changedAtMs ?? 0))
     return [
       this.startedAtMs,
       this.#firstSeq,

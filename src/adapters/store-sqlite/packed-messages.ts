@@ -7,8 +7,9 @@
  *   bytes  topic, payload, properties of the first message; those of the second; …
  *
  * Position is where the bytes begin (counted from 1, as SQL does) on the way in and the row's key on the way out. At
- * the end of a head stands, on the way in, how many seqs the message is behind the first of its batch; on the way out
- * its lane and the time of its commit.
+ * the end of a head stands, on the way in, a number of the caller's: of a message of the log how many seqs it is behind the
+ * first of its batch, of a retained one when it was set; on the way out its lane, and the time of its commit or when it
+ * was set.
  * Properties are as on the wire, their length before them; flags are those of a PUBLISH without DUP. The packet id
  * is not kept: it belongs to a connection. Expiry is kept in whole milliseconds, rounded up.
  */
@@ -25,16 +26,16 @@ import { encodeProperties, propertiesByteCount, readProperties } from '../../pro
 export const messageColumns = 'flags, expires_at_ms, publisher, topic, properties, payload'
 
 /**
- * A SELECT of `place` (0 for the first message), `at`, `seqs_behind` and the message columns, out of two SQL expressions.
+ * A SELECT of `place` (0 for the first message), `at`, `extra` and the message columns, out of two SQL expressions.
  * @param heads NULL for no messages
  */
 export function unpackingSelect(heads: string, bytes: string): string {
-  return `SELECT place, at, seqs_behind, flags, expires_at_ms, publisher,
+  return `SELECT place, at, extra, flags, expires_at_ms, publisher,
       CAST(substr(${bytes}, at, topic_bytes) AS TEXT) AS topic,
       CASE property_bytes WHEN 0 THEN NULL ELSE substr(${bytes}, at + topic_bytes + payload_bytes, property_bytes) END AS properties,
       substr(${bytes}, at + topic_bytes, payload_bytes) AS payload
     FROM (SELECT key AS place, value ->> 0 AS at, value ->> 1 AS topic_bytes, value ->> 2 AS payload_bytes,
-      value ->> 3 AS property_bytes, value ->> 4 AS flags, value ->> 5 AS expires_at_ms, value ->> 6 AS publisher, value ->> 7 AS seqs_behind FROM json_each(${heads}))`
+      value ->> 3 AS property_bytes, value ->> 4 AS flags, value ->> 5 AS expires_at_ms, value ->> 6 AS publisher, value ->> 7 AS extra FROM json_each(${heads}))`
 }
 
 /** One row of a `packingSelect`. */
@@ -79,8 +80,8 @@ export class MessagePacker {
     return this.#out.byteCount
   }
 
-  /** Copies `publish`. Answers the bytes of its topic, payload and properties. */
-  add(publish: Publish, seqsBehind = 0): number {
+  /** Copies `publish`. Answers the bytes of its topic, payload and properties. @param extra a whole number */
+  add(publish: Publish, extra = 0): number {
     const out = this.#out
     const start = out.length
     const topicBytes = publish.topicEnd - publish.topicStart
@@ -97,7 +98,7 @@ export class MessagePacker {
     const expiry = publish.expiresAtMs === Number.POSITIVE_INFINITY ? 'null' : Math.ceil(publish.expiresAtMs)
     const publisher = this.#quote(publish.publisher)
     const comma = start === 0 ? '' : ','
-    this.#heads += `${comma}[${start + 1},${topicBytes},${payloadBytes},${propertyBytes},${flags},${expiry},${publisher},${seqsBehind}]`
+    this.#heads += `${comma}[${start + 1},${topicBytes},${payloadBytes},${propertyBytes},${flags},${expiry},${publisher},${extra}]`
     return out.length - start
   }
 
@@ -157,6 +158,7 @@ export function unpackMessages(heads: string, bytes: Buffer): StoredMessage[] {
     )
     publish.expiresAtMs = expiresAtMs ?? Number.POSITIVE_INFINITY
     publish.publisher = publisher
+    if (publish.retain) publish.changedAtMs = atMs ?? undefined
     start = end
     return { seq, publish, lane: lane ?? Lane.event, atMs: atMs ?? Number.POSITIVE_INFINITY }
   })

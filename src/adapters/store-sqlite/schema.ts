@@ -9,6 +9,8 @@
  * the messages and bytes of the lane before, so that sizes of ranges need no scan. Rows of before there were lanes have
  * no number, which is their seq, and no time.
  *
+ * `retained` has no time for messages of before it was kept, and no payload for a topic that was deleted.
+ *
  * `delay` holds messages that are due later, packed as JSON.
  *
  * `loss` holds records of ports/ledger.ts, as JSON.
@@ -47,6 +49,7 @@ const migrations = [
    ALTER TABLE log_1 ADD COLUMN at_ms INTEGER;
    ${[0, 2, 3].map((lane) => `CREATE TABLE log_${lane} (seq INTEGER PRIMARY KEY, start_byte INTEGER NOT NULL, number INTEGER, at_ms INTEGER, ${messageColumnTypes}) STRICT;`).join('\n')}`,
   'CREATE TABLE delay (id INTEGER PRIMARY KEY, due_at_ms INTEGER NOT NULL, message TEXT NOT NULL) STRICT;',
+  'ALTER TABLE retained ADD COLUMN changed_at_ms INTEGER;',
 ]
 
 /** Brings the file up to this version. Rejects with a SqliteError, or a Failure ERR_STORE_NEWER. */
@@ -99,7 +102,7 @@ export const groupCommitColumns = [
 function writeLane(lane: Lane): string {
   return `DELETE FROM log_${lane} WHERE seq <= NEW.trim_${lane};
     INSERT OR REPLACE INTO log_${lane} (seq, start_byte, number, at_ms, ${messageColumns})
-      SELECT NEW.first_seq + seqs_behind, NEW.start_byte_${lane} + at - 1, NEW.number_${lane} + place,
+      SELECT NEW.first_seq + extra, NEW.start_byte_${lane} + at - 1, NEW.number_${lane} + place,
         CAST(NEW.started_at_ms AS INTEGER), ${messageColumns}
       FROM (${unpackingSelect(`NEW.heads_${lane}`, `NEW.bytes_${lane}`)});`
 }
@@ -131,10 +134,10 @@ export const groupCommitSchema = `
     INSERT OR IGNORE INTO inbox (client_id, packet_id)
       SELECT value ->> 0, value ->> 1 FROM json_each(NEW.inbox_puts);
     DELETE FROM retained WHERE topic IN (SELECT value FROM json_each(NEW.cleared_topics));
-    INSERT INTO retained (${messageColumns})
-      SELECT ${messageColumns} FROM (${unpackingSelect('NEW.retained_heads', 'NEW.retained_bytes')}) WHERE true
+    INSERT INTO retained (changed_at_ms, ${messageColumns})
+      SELECT extra, ${messageColumns} FROM (${unpackingSelect('NEW.retained_heads', 'NEW.retained_bytes')}) WHERE true
       ON CONFLICT (topic) DO UPDATE SET flags = excluded.flags, expires_at_ms = excluded.expires_at_ms,
-        publisher = excluded.publisher, properties = excluded.properties, payload = excluded.payload;
+        changed_at_ms = excluded.changed_at_ms, publisher = excluded.publisher, properties = excluded.properties, payload = excluded.payload;
     INSERT INTO mark (key, epoch, seq)
       SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(NEW.marks) WHERE true
       ON CONFLICT (key) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq;
@@ -213,7 +216,13 @@ export function laneExcess(lane: Lane): string {
 }
 
 /** At most ?2 retained messages behind row ?1; their position is the row. */
-export const retainedRead = packingSelect({ from: 'retained', key: 'rowid', where: 'rowid > ?1', limit: 'LIMIT ?2' })
+export const retainedRead = packingSelect({
+  from: 'retained',
+  key: 'rowid',
+  atMs: 'changed_at_ms',
+  where: 'rowid > ?1',
+  limit: 'LIMIT ?2',
+})
 
 /** As a column of `session`. */
 export const outboundOfSession = `(SELECT json_group_array(json_array(seq, packet_id, qos, is_released))

@@ -29,6 +29,11 @@ export class Publish {
   properties: PublishProperties | undefined
   /** Point on the broker's timeline at which the message expires; `Infinity` = never. */
   expiresAtMs = Number.POSITIVE_INFINITY
+  /**
+   * Point on the broker's timeline at which a message with the retain flag was set, wherever that was; undefined until
+   * the broker takes it.
+   */
+  changedAtMs: number | undefined = undefined
   /** Client id of the publisher, for No Local; empty for messages made inside the house. */
   publisher = ''
   /** Several clients get it now: what was encoded for one is copied for the next. */
@@ -116,6 +121,7 @@ export class Publish {
       true,
     )
     copy.expiresAtMs = this.expiresAtMs
+    copy.changedAtMs = this.changedAtMs
     copy.publisher = this.publisher
     return copy
   }
