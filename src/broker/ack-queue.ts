@@ -17,7 +17,11 @@ import { noTicket } from './publish.ts'
 import { reasonText } from './reason-text.ts'
 import type { Session } from './session.ts'
 
-type Waiting = { readonly ticket: Ticket; readonly packet: Ack | Suback | Unsuback }
+type Waiting = {
+  readonly ticket: Ticket
+  readonly packet: Ack | Suback | Unsuback
+  readonly onSent: (() => void) | undefined
+}
 
 export class AckQueue {
   readonly #core: Core
@@ -59,10 +63,18 @@ export class AckQueue {
     else this.#wait(ticket, { type, packetId, reasonCode, properties: undefined })
   }
 
-  /** SUBACK or UNSUBACK. @param ticket the commit to wait for */
-  answer(ticket: Ticket, packet: Suback | Unsuback): void {
-    if (this.#isDue(ticket)) this.#send(packet)
-    else this.#wait(ticket, packet)
+  /**
+   * SUBACK or UNSUBACK.
+   * @param ticket the commit to wait for
+   * @param onSent what comes behind it
+   */
+  answer(ticket: Ticket, packet: Suback | Unsuback, onSent?: () => void): void {
+    if (!this.#isDue(ticket)) {
+      this.#wait(ticket, packet, onSent)
+      return
+    }
+    this.#send(packet)
+    onSent?.()
   }
 
   /** A group commit is durable. @returns whether acknowledgements still wait */
@@ -72,6 +84,7 @@ export class AckQueue {
       this.#waiting.shift()
       if (next.packet.type === PacketType.puback) this.#pubackCount--
       this.#send(next.packet)
+      next.onSent?.()
     }
     if (this.#waiting.length * 2 < this.#core.settings.receiveMaximum) this.#intake.release(Hold.acknowledgements)
     return this.#waiting.length > 0
@@ -95,8 +108,8 @@ export class AckQueue {
     return ticket <= this.#core.store.durableTicket && this.#waiting.length === 0
   }
 
-  #wait(ticket: Ticket, packet: Waiting['packet']): void {
-    this.#waiting.push({ ticket, packet })
+  #wait(ticket: Ticket, packet: Waiting['packet'], onSent?: () => void): void {
+    this.#waiting.push({ ticket, packet, onSent })
     if (packet.type === PacketType.puback) this.#pubackCount++
     this.#core.awaitingDurable.add(this)
     if (this.#waiting.length >= this.#core.settings.receiveMaximum) this.#intake.hold(Hold.acknowledgements)

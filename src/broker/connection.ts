@@ -349,14 +349,16 @@ export class Connection implements LinkOwner, Attachment {
         return
       case PacketType.subscribe: {
         checkAnswerFits(packet.subscriptions.length, this.#outbox)
-        const reasonCodes = subscribe(this.#core, session, principal, packet, this.#mount, this.#isBridge)
+        const { reasonCodes, feeds } = subscribe(this.#core, session, principal, packet, this.#mount, this.#isBridge)
         const suback: Suback = {
           type: PacketType.suback,
           packetId: packet.packetId,
           reasonCodes,
           properties: undefined,
         }
-        this.#acks.answer(this.#acks.subscribedTicketOf(session), suback) // [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-6]
+        this.#acks.answer(this.#acks.subscribedTicketOf(session), suback, () => {
+          for (const feed of feeds) this.#core.retainedFeeds.begin(feed)
+        }) // [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-6]
         return
       }
       case PacketType.unsubscribe: {

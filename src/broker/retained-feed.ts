@@ -17,10 +17,11 @@ import type { Subscription } from './subscription.ts'
 /** Steps that all feeds together take in one turn of the event loop: a millisecond or so on a small gateway. */
 const stepsPerTurn = 512
 
-/** Most subscriptions match few topics, and get them before the acknowledgement of SUBSCRIBE as ever. */
+/** Most subscriptions match few topics, and get them with the acknowledgement of SUBSCRIBE. */
 const stepsAtOnce = 128
 
-interface Feed {
+/** What one subscription asked for; not begun before SUBACK is out. */
+export interface Feed {
   readonly subscription: Subscription
   readonly recipient: Recipient
   readonly walk: Generator<RetainedEntry | undefined>
@@ -70,15 +71,20 @@ export class RetainedFeeds {
     this.#delivery = delivery
   }
 
-  /** Sends what is retained for `subscription`, its first messages now. */
-  begin(subscription: Subscription): void {
-    const { session, topicFilter } = subscription
-    const feed: Feed = {
+  /** To be called when the subscription is made: the feed is of what is retained now. */
+  of(subscription: Subscription): Feed {
+    return {
       subscription,
       recipient: new Recipient(subscription),
-      walk: this.#table.walk(topicFilter),
+      walk: this.#table.walk(subscription.topicFilter),
       lastChange: this.#table.lastChange,
     }
+  }
+
+  /** Sends what is retained for a subscription, its first messages now. */
+  begin(feed: Feed): void {
+    const { session, topicFilter } = feed.subscription
+    if (session.subscriptions.get(topicFilter) !== feed.subscription) return
     const isFirst = session.retainedFeeds === undefined
     if (isFirst && this.#advance(feed, stepsAtOnce) !== undefined) return
     session.retainedFeeds ??= new SessionFeeds(this)

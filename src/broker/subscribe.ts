@@ -8,12 +8,14 @@ import { isValidTopicFilter } from '../protocol/topic.ts'
 import { variableByteCount } from '../protocol/variable-byte-integer.ts'
 import type { Core } from './core.ts'
 import type { Mount } from './mount.ts'
+import type { Feed } from './retained-feed.ts'
 import type { Session } from './session.ts'
 import { parseShare, shareName } from './share-name.ts'
 
 const granted = [ReasonCode.success, ReasonCode.grantedQos1, ReasonCode.grantedQos2] as const
 
 /**
+ * @returns a reason code for each filter, and the retained messages to begin with when SUBACK is out
  * @param mount its prefix stands before every filter; in a shared subscription before the one inside
  * @param isBridge the client is a mosquitto bridge: retain flags stay as they were published, and nothing comes back
  */
@@ -24,14 +26,16 @@ export function subscribe(
   packet: Subscribe,
   mount: Mount,
   isBridge: boolean,
-): ReasonCode[] {
+): { reasonCodes: ReasonCode[]; feeds: Feed[] } {
   const reasonCodes: ReasonCode[] = []
+  const feeds: Feed[] = []
+  const subscriptionIdentifier = packet.properties?.subscriptionIdentifier
   for (const asked of packet.subscriptions) {
     const request = isBridge ? requestOfBridge(asked) : asked
-    reasonCodes.push(subscribeOne(core, session, principal, request, packet.properties?.subscriptionIdentifier, mount))
+    reasonCodes.push(subscribeOne(core, session, principal, request, subscriptionIdentifier, mount, feeds))
   }
   core.sessions.save(session)
-  return reasonCodes
+  return { reasonCodes, feeds }
 }
 
 export function unsubscribe(core: Core, session: Session, topicFilters: readonly string[], mount: Mount): ReasonCode[] {
@@ -56,6 +60,7 @@ function subscribeOne(
   request: SubscriptionRequest,
   subscriptionIdentifier: number | undefined,
   mount: Mount,
+  feeds: Feed[],
 ): ReasonCode {
   const { name, topicFilter, isShared } = mounted(request.topicFilter, mount)
   if (!isValidTopicFilter(topicFilter)) return ReasonCode.topicFilterInvalid
@@ -78,7 +83,7 @@ function subscribeOne(
   // Which member should get them? So nobody does (MQTT 5.0 §4.8.2).
   if (isShared) return granted[request.qos] as ReasonCode
   if (request.retainHandling === 0 || (request.retainHandling === 1 && former === undefined)) {
-    core.retainedFeeds.begin(subscription) // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+    feeds.push(core.retainedFeeds.of(subscription)) // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
   }
   return granted[request.qos] as ReasonCode
 }

@@ -29,7 +29,8 @@ function messageBytes(topic: string, payload: string, retain = false): Buffer {
 function subscribeOnly(client: TestClient, topicFilter: string, qos: Qos = 0): void {
   const output = new OutputBuffer()
   const request: SubscriptionRequest = { topicFilter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }
-  encodePacket(output, { type: PacketType.subscribe, packetId: 1, subscriptions: [request], properties: undefined }, 4)
+  const packet = { type: PacketType.subscribe, packetId: 1, subscriptions: [request], properties: undefined } as const
+  encodePacket(output, packet, client.version)
   client.link.deliver(Buffer.concat(output.take()))
 }
 
@@ -150,4 +151,40 @@ t.test('a payload that is too large is delivered and not retained', async (t) =>
   const late = broker.connect({ clientId: 'l' })
   late.subscribe('#')
   t.strictSame(late.takePayloads(), ['x'.repeat(10)])
+})
+
+t.test('retained messages come behind SUBACK, also when that has to wait for a commit', async (t) => {
+  const { broker } = await brokerWith(3)
+  for (const properties of [undefined, { sessionExpiryInterval: 60 }]) {
+    const client = broker.connect({ clientId: 'c', version: 5, properties })
+    client.subscribe('#')
+    const packetId = 7
+    const request: SubscriptionRequest = {
+      topicFilter: 't/#',
+      qos: 1,
+      noLocal: false,
+      retainAsPublished: false,
+      retainHandling: 0,
+    }
+    client.takeAll()
+    client.send({ type: PacketType.subscribe, packetId, subscriptions: [request], properties: undefined })
+    t.same(
+      client.takeAll().map(({ type }) => type),
+      [PacketType.suback, PacketType.publish, PacketType.publish, PacketType.publish],
+    )
+  }
+})
+
+t.test('a subscription that is taken back before its SUBACK is out gets nothing that was retained', async (t) => {
+  const { broker } = await brokerWith(3)
+  const client = broker.connect({ clientId: 'c', version: 5, properties: { sessionExpiryInterval: 60 } })
+  subscribeOnly(client, 't/#')
+  const output = new OutputBuffer()
+  encodePacket(output, { type: PacketType.unsubscribe, packetId: 2, topicFilters: ['t/#'], properties: undefined }, 5)
+  client.link.deliver(Buffer.concat(output.take()))
+  broker.settle()
+  t.same(
+    client.takeAll().map(({ type }) => type),
+    [PacketType.suback, PacketType.unsuback],
+  )
 })
