@@ -11,7 +11,7 @@ import { SerialListener } from '../src/gateway/serial-listener.ts'
 import { authenticationMethods } from '../src/node/authentication.ts'
 import { makeBridges } from '../src/node/bridges.ts'
 import { brokerSettings } from '../src/node/broker-settings.ts'
-import { brokerRoutes, openControl } from '../src/node/control.ts'
+import { brokerRoutes, openControl, serialRoutes } from '../src/node/control.ts'
 import { Listeners } from '../src/node/listeners.ts'
 import { RunningNode } from '../src/node/running-node.ts'
 import { serialDriver } from '../src/node/serial-drivers.ts'
@@ -56,7 +56,8 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
     }
     const serials = settings.serials.map((line) => new SerialListener(line, serialTraits(line), serialParts))
     const listeners = await Listeners.open(settings, broker, log)
-    const control = await openControl(settings, brokerRoutes({ settings, broker, store, bridges }), log)
+    const routes = [...brokerRoutes({ settings, broker, store, bridges }), ...serialRoutes(serials)]
+    const control = await openControl(settings, routes, log)
     return new RunningNode({ settings, log, store, broker, control, listeners, methods, bridges, serials })
   } catch (error) {
     await store.close()

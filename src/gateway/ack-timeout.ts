@@ -3,6 +3,8 @@
  * with every timeout, within bounds. Only frames that were sent once may be measured (Karn): the acknowledgement of a
  * repeated frame does not tell which copy it is for.
  */
+import { RoundTrips } from './round-trips.ts'
+
 const initialMs = 800
 const shortestMs = 100
 const longestMs = 2400
@@ -12,6 +14,8 @@ const framesAhead = 4
 const turnaroundMs = 20
 
 export class AckTimeout {
+  /** Of frames that were sent once. */
+  readonly roundTrips = new RoundTrips()
   #ms = initialMs
 
   /** The wait for frames of which the longest takes `frameMs` on the line. */
@@ -24,11 +28,7 @@ export class AckTimeout {
   onAcknowledged(waitMs: number): void {
     // Settles at four times a steady wait: x = 7/8 x + wait / 2.
     this.#ms = (this.#ms * 7) / 8 + waitMs / 2
-  }
-
-  /** How long an acknowledgement takes, as the wait knows it. */
-  get roundTripMs(): number {
-    return this.#ms / 4
+    this.roundTrips.add(waitMs)
   }
 
   onTimeout(frameMs: number): void {

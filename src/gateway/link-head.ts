@@ -71,7 +71,8 @@ export class LinkHead implements PortHead {
       resetReason: peer.resetReason,
       bootId: peer.bootId.toString(16).padStart(8, '0'),
       baudRate: this.#link.baudRate,
-      roundTripMs: this.#link.roundTripMs,
+      roundTripP50Ms: this.#link.roundTrips.percentileMs(0.5),
+      roundTripP99Ms: this.#link.roundTrips.percentileMs(0.99),
     }
   }
 

@@ -57,7 +57,7 @@ export class PortReport {
   }
 
   tellStatus(status: object): void {
-    this.#voice?.tell(this.#topic('status'), JSON.stringify({ availability: this.#availability, ...status }))
+    this.#voice?.tell(this.#topic('status'), JSON.stringify(status))
   }
 
   /** A line for people; one too many in this minute is only counted. */

@@ -23,6 +23,7 @@ import { decodeHello, encodeHello, type LinkHello, type LinkRole, windowFramesMa
 import { LinkLine } from './link-line.ts'
 import { LinkRate } from './link-rate.ts'
 import { encodeTime, timePayloadBytes } from './link-time.ts'
+import type { RoundTrips } from './round-trips.ts'
 import { SendWindow } from './send-window.ts'
 
 export interface SerialLinkOwner {
@@ -139,9 +140,9 @@ export class SerialLink {
     return this.#parts.rate.current
   }
 
-  /** How long an acknowledgement takes. */
-  get roundTripMs(): number {
-    return Math.round(this.#parts.ackTimeout.roundTripMs)
+  /** How long acknowledgements took lately, after their frame had left. */
+  get roundTrips(): RoundTrips {
+    return this.#parts.ackTimeout.roundTrips
   }
 
   /** Bytes sent that the peer has not acknowledged. */

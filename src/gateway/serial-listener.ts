@@ -11,9 +11,11 @@ import type { Log } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
 import type { SerialDriver, SerialLine, SerialSettings } from '../ports/serial.ts'
 import type { Acceptor, ListenerTraits } from '../ports/transport.ts'
-import { type HeadSettings, lineDefaults, makeHead } from './make-head.ts'
+import { LineLoad } from './line-load.ts'
+import { type HeadSettings, lineDefaults, makeHead, type PortProtocol } from './make-head.ts'
 import type { HeadCounters, HeadState, PortHead } from './port-head.ts'
 import { type Availability, PortReport } from './port-report.ts'
+import { PortTap } from './port-tap.ts'
 import { acceptLimited } from './rate-limited-link.ts'
 
 export interface SerialListenerParts {
@@ -40,6 +42,22 @@ export interface SerialCounters extends HeadCounters {
   readonly openCount: number
   /** Writes lost because the system took no more bytes. */
   readonly overrunCount: number
+  readonly receivedByteCount: number
+  readonly writtenByteCount: number
+}
+
+/** A port as it is told to people. */
+export interface PortStatus extends SerialCounters {
+  readonly name: string
+  readonly path: string
+  readonly protocol: PortProtocol
+  readonly availability: Availability | undefined
+  /** Share of what the line can carry, of the busier direction, lately. */
+  readonly loadPercent: number
+  /** What the device says of itself, and how the link is, where there is one. */
+  readonly deviceId?: string
+  readonly roundTripP50Ms?: number
+  readonly roundTripP99Ms?: number
 }
 
 /** Tries to open come after this time, doubled up to the longest until the device has made sense. */
@@ -70,6 +88,10 @@ export class SerialListener {
   readonly #parts: SerialListenerParts
   readonly #head: PortHead
   readonly #report: PortReport
+  readonly #load: LineLoad
+  /** For who watches the port while the gateway has it. */
+  readonly tap: PortTap
+  readonly name: string
   #state: State = { at: 'idle' }
   #headState: HeadState = 'silent'
   #retryMs = retryShortestMs
@@ -87,7 +109,11 @@ export class SerialListener {
     this.#settings = settings
     this.#parts = parts
     const { acceptor, clock, random, log, clockQuality } = parts
+    const { protocol = 'link' } = settings
     const name = settings.name ?? settings.path.slice(settings.path.lastIndexOf('/') + 1)
+    this.name = name
+    this.tap = new PortTap(protocol, clock)
+    this.#load = new LineLoad(settings.baudRate, clock)
     this.#report = new PortReport(name, settings.path, clock, log, parts.voice)
     const limits = {
       bytesMax: settings.byteRateMax ?? Number.POSITIVE_INFINITY,
@@ -98,7 +124,7 @@ export class SerialListener {
         ...settings,
         name,
         baudRateMax: settings.baudRateMax,
-        protocol: settings.protocol ?? 'link',
+        protocol,
         deviceIds: settings.deviceIds ?? [],
         lines: settings.lines ?? lineDefaults,
       },
@@ -115,7 +141,21 @@ export class SerialListener {
 
   /** Numbers for metrics; they only rise. */
   get counters(): SerialCounters {
-    return { ...this.#head.counters, openCount: this.#openCount, overrunCount: this.#overrunCount }
+    const { receivedByteCount, writtenByteCount } = this.#load
+    return {
+      ...this.#head.counters,
+      openCount: this.#openCount,
+      overrunCount: this.#overrunCount,
+      receivedByteCount,
+      writtenByteCount,
+    }
+  }
+
+  get told(): PortStatus {
+    const { path, protocol = 'link' } = this.#settings
+    const { availability } = this.#report
+    const loadPercent = this.#load.percent
+    return { name: this.name, path, protocol, availability, ...this.#head.facts, loadPercent, ...this.counters }
   }
 
   /** `silent`: the port is open but no device answers. */
@@ -157,8 +197,13 @@ export class SerialListener {
     const state = this.#state
     if (state.at !== 'open') return
     // The link repeats what is lost, so a line that is stuck may lose frames.
-    if (state.line.bufferedByteCount + bytes.length > unwrittenBytesMax) this.#overrunCount++
-    else state.line.write(bytes)
+    if (state.line.bufferedByteCount + bytes.length > unwrittenBytesMax) {
+      this.#overrunCount++
+      return
+    }
+    this.#load.onWritten(bytes.length)
+    this.tap.fromGateway(bytes)
+    state.line.write(bytes)
   }
 
   get unwrittenByteCount(): number {
@@ -168,6 +213,7 @@ export class SerialListener {
   changeRate(baudRate: number): void {
     if (this.#state.at !== 'open') return
     this.#state.line.changeRate(baudRate)
+    this.#load.changeRate(baudRate)
     this.#report.line('info', { baudRate }, 'serial baud rate changed')
   }
 
@@ -194,13 +240,20 @@ export class SerialListener {
   #open(): void {
     const line = this.#parts.driver.open(this.#settings, {
       onOpen: () => this.#onOpen(line),
-      receive: (chunk) => this.#head.receive(chunk),
+      receive: (chunk) => this.#receive(chunk),
       onClosed: (failure) => this.#onClosed(failure),
     })
     this.#state = { at: 'opening', line }
   }
 
+  #receive(chunk: Buffer): void {
+    this.#load.onReceived(chunk.length)
+    this.tap.fromDevice(chunk)
+    this.#head.receive(chunk)
+  }
+
   #onOpen(line: SerialLine): void {
+    this.#load.changeRate(this.#settings.baudRate)
     this.#state = { at: 'open', line }
     this.#openCount++
     this.#absence = undefined
@@ -262,8 +315,7 @@ export class SerialListener {
   }
 
   #tellStatus(): void {
-    const { path, protocol = 'link' } = this.#settings
-    this.#report.tellStatus({ path, protocol, ...this.#head.facts, ...this.counters })
+    this.#report.tellStatus(this.told)
   }
 
   #onReportDue(): void {

@@ -78,6 +78,16 @@ export const ERRORS = {
     cure: 'plug it in, or check path and permissions (group dialout)',
     retryable: true,
   },
+  ERR_SERIAL_IN_USE: {
+    text: 'a serial device is in use by another program',
+    cure: 'end that program; if it is the broker, name its port instead of the path: tidegate ctl serial lists them',
+    retryable: true,
+  },
+  ERR_SERIAL_NAME: {
+    text: 'the broker has no such serial port',
+    cure: 'tidegate ctl serial lists them',
+    retryable: false,
+  },
   ERR_SERIAL_CLOSED: { text: 'a serial device went away', cure: 'plug it in again', retryable: true },
   ERR_DIAL: {
     text: 'the remote broker cannot be reached',

@@ -6,8 +6,9 @@ import type { AdminRoute } from '../admin/route.ts'
 import type { Bridge } from '../bridge/bridge.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { Settings } from '../config/settings.ts'
+import type { SerialListener } from '../gateway/serial-listener.ts'
 import { Failure } from '../lib/errors.ts'
-import { ok } from '../lib/result.ts'
+import { err, ok } from '../lib/result.ts'
 import type { Log } from '../ports/log.ts'
 import type { Store } from '../ports/store.ts'
 
@@ -49,6 +50,22 @@ export function brokerRoutes(parts: AskedParts): AdminRoute[] {
     },
     { method: 'GET', path: '/bridge', answer: () => ok(parts.bridges.map(({ status }) => status)) },
     { method: 'GET', path: '/alarms', answer: () => ok(broker.alarms.list) },
+  ]
+}
+
+/** The serial ports, and what passes on one of them: `?after=` is what the answer before called `next`. */
+export function serialRoutes(serials: readonly SerialListener[]): AdminRoute[] {
+  return [
+    { method: 'GET', path: '/serial', answer: () => ok(serials.map(({ told }) => told)) },
+    {
+      method: 'GET',
+      path: '/serial/*',
+      answer: ({ rest, query }) => {
+        const port = serials.find(({ name }) => name === rest)
+        if (port === undefined) return err(new Failure('ERR_SERIAL_NAME', rest))
+        return ok(port.tap.read(Number(query.get('after') ?? 0) || 0))
+      },
+    },
   ]
 }
 

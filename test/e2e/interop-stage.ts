@@ -28,11 +28,12 @@ export async function startEdge(t: Test, bridges: string) {
   const config = join(folder, 'edge.toml')
   const listener = `[[listener]]\ntype = "tcp"\nbind = "127.0.0.1:${port}"\n`
   writeFileSync(config, `name = "e${port}"\ndata_dir = "${folder}/data"\n\n${listener}\n${bridges}`)
-  return daemon(t, port, () => {
+  const edge = await daemon(t, port, () => {
     const child = startCommand(['edge', '--config', config])
     child.stderr?.resume()
     return child
   })
+  return { ...edge, dataDir: `${folder}/data` }
 }
 
 export async function startMosquitto(t: Test, bridge: string) {

@@ -96,7 +96,7 @@ class PortLine implements SerialLine {
     } catch (error) {
       const isAskedFor = this.#state.at === 'closing'
       this.#state = { at: 'closing' }
-      this.#owner.onClosed(isAskedFor ? undefined : new Failure('ERR_SERIAL_OPEN', reasonOf(path, error), error))
+      this.#owner.onClosed(isAskedFor ? undefined : openFailure(path, error))
       return
     }
     if (this.#state.at === 'closing') return this.#close(port, undefined)
@@ -236,8 +236,9 @@ function isTransient(error: unknown): boolean {
 }
 
 /** `/dev/ttyUSB0: Permission denied`, whatever the binding wrote around it. */
-function reasonOf(path: string, error: unknown): string {
+function openFailure(path: string, error: unknown): Failure {
   const text = error instanceof Error ? error.message : String(error)
+  if (/cannot lock port/i.test(text)) return new Failure('ERR_SERIAL_IN_USE', path, error)
   const words = text.replace(/^Error:? /, '').replace(`, cannot open ${path}`, '')
-  return `${path}: ${words}`
+  return new Failure('ERR_SERIAL_OPEN', `${path}: ${words}`, error)
 }

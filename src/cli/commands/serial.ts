@@ -10,11 +10,13 @@ Example:
   tidegate serial list --json`
 
 const inspectHelp = `
-Listens on a port that the broker does not use, and sends nothing. Ends with ctrl-C.
+With a path it opens the port, which nobody else may use meanwhile, and sends nothing. With the name of a port it asks
+the broker that has it, and shows both directions, payloads and passwords included. Ends with ctrl-C.
 
 Example:
   tidegate serial inspect /dev/ttyUSB0
-  tidegate serial inspect /dev/ttyACM0 --protocol lines --baud 9600`
+  tidegate serial inspect /dev/ttyACM0 --protocol lines --baud 9600
+  tidegate serial inspect greenhouse`
 
 const summaryEveryMs = 10_000
 
@@ -29,11 +31,14 @@ export function addSerial(program: Command): void {
   serial
     .command('inspect')
     .description('show what a device says, frame by frame or line by line, and what is damaged')
-    .argument('<path>', 'the device file')
-    .option('-b, --baud <rate>', 'baud rate', wholeNumber(50, 4_000_000), 115_200)
+    .argument('<port>', 'the device file, or the name of a port of the broker')
+    .option('-b, --baud <rate>', 'baud rate, with a device file', wholeNumber(50, 4_000_000), 115_200)
     .addOption(
-      new Option('-P, --protocol <protocol>', 'what to look for').choices(['link', 'lines', 'raw']).default('link'),
+      new Option('-P, --protocol <protocol>', 'what to look for, with a device file')
+        .choices(['link', 'lines', 'raw'])
+        .default('link'),
     )
+    .option('--data-dir <directory>', 'data_dir of the broker (default: TIDEGATE_DATA_DIR, or where it usually is)')
     .addHelpText('after', inspectHelp)
     .action(inspect)
 }
@@ -55,10 +60,17 @@ async function list({ json }: { json?: true }): Promise<void> {
 interface InspectOptions {
   readonly baud: number
   readonly protocol: TracedProtocol
+  readonly dataDir?: string
 }
 
 /** Resolves when the port closes or the person has seen enough. */
-async function inspect(path: string, { baud: baudRate, protocol }: InspectOptions): Promise<void> {
+async function inspect(port: string, options: InspectOptions): Promise<void> {
+  if (port.includes('/')) return inspectPath(port, options)
+  const { watchPort } = await import('../watch-port.ts')
+  return watchPort(port, options.dataDir)
+}
+
+async function inspectPath(path: string, { baud: baudRate, protocol }: InspectOptions): Promise<void> {
   const { SerialPortDriver } = await import('../../adapters/serial-port/driver.ts')
   const { LineTrace } = await import('../../gateway/line-trace.ts')
   const startedAt = performance.now()
