@@ -403,11 +403,12 @@ export class Delivery {
     // A session that ends with its connection never sends again, so its window needs no copy of the message.
     const packetId = session.window.open(qos as 1 | 2, seq, session.isDurable ? message.own() : undefined)
     const ticket = qos === 2 ? this.#departures.record(session, attachment, packetId, this.#routedSeq) : noTicket
+    const dup = qos === 1 && seq > 0 && seq <= session.perhapsSentSeq // [MQTT-3.3.1-1]
     if (ticket > noTicket || session.outgoing.length > 0) {
-      this.#departures.publish(session, attachment, { ticket, packetId, message, retain, dup: false, recipient })
+      this.#departures.publish(session, attachment, { ticket, packetId, message, retain, dup, recipient })
       return packetId
     }
-    if (attachment.sendPublish(message, qos, retain, false, packetId, seq, recipient)) {
+    if (attachment.sendPublish(message, qos, retain, dup, packetId, seq, recipient)) {
       this.#counters.sentMessages++
       return packetId
     }

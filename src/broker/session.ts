@@ -137,6 +137,11 @@ export class Session {
   isReading = false
   /** Up to here messages were sent by an earlier run of the process; those still open are in the window. */
   restoredSeq: Seq = 0
+  /**
+   * QoS 1 messages up to here may have been sent by a run that was killed while the client was there; which ones is not
+   * stored. They go with DUP, which says no more than that.
+   */
+  perhapsSentSeq: Seq = 0
   /** What an earlier run had sent, also beyond `restoredSeq`, until the session has read past it. By rising seq. */
   restored: Map<Seq, OutboundRecord> = nothingRestored
   /** Of these, how many stand in the window and were not sent by this run yet. */

@@ -246,6 +246,7 @@ export class SessionTable {
     session.restoredSeq = Math.max(record.sentSeq, record.cursor)
     this.#restoreOutbound(session, record)
     for (const subscription of record.subscriptions) this.subscribe(session, subscription)
+    if (record.disconnectedAtMs === undefined) session.perhapsSentSeq = this.#store.log.lastSeq
     const endedAtMs = record.disconnectedAtMs ?? this.#clock.nowMs()
     session.disconnectedAtMs = endedAtMs
     if (record.will !== undefined) {

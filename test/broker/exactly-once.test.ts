@@ -105,6 +105,34 @@ t.test('QoS 1, and QoS 2 to a session that ends with its connection, wait for no
   t.equal(lives.storeClock.heldCount, 0)
 })
 
+t.test(
+  'QoS 1 that may have been sent before a crash comes with DUP, what was published since without [MQTT-3.3.1-1]',
+  async (t) => {
+    const lives = new Lives()
+    await lives.start()
+    const subscriber = lives.broker.connect(durable('s'))
+    subscriber.subscribe('a', { qos: 1 })
+    lives.commitAll()
+    lives.broker.connect({ clientId: 'p' }).publish('a', 'before', { qos: 1 })
+    lives.commitAll()
+    t.equal(subscriber.takePublish().dup, false)
+
+    await lives.start()
+    lives.broker.connect({ clientId: 'p' }).publish('a', 'away', { qos: 1 })
+    lives.commitAll()
+    const again = lives.broker.connect(durable('s'))
+    lives.commitAll()
+    const messages = [again.takePublish(), again.takePublish()]
+    t.same(
+      messages.map(({ payload, dup }) => [payload.toString(), dup]),
+      [
+        ['before', true],
+        ['away', false],
+      ],
+    )
+  },
+)
+
 t.test('a packet id that a QoS 2 message without a place in the log had is not given away after a crash', async (t) => {
   const lives = new Lives()
   await lives.start()
