@@ -58,7 +58,8 @@ export class LaneSender implements LocalConsumer {
 
   /** After a restart, what is sent next says that it follows this one. It may be older than the truth, never newer. */
   saveAcked(): void {
-    if (this.ackedSeq > 0) this.#marks.set(this.#key, { epoch: this.#epoch, seq: this.ackedSeq })
+    if (this.ackedSeq > (this.#marks.get(this.#key)?.seq ?? 0))
+      this.#marks.set(this.#key, { epoch: this.#epoch, seq: this.ackedSeq }, 'ram')
   }
 
   // ---- LocalConsumer ----

@@ -1,5 +1,5 @@
 /** The small durable numbers of this node (ports/store.ts, MarkStore), by key and at hand. */
-import type { Mark, MarkStore } from '../ports/store.ts'
+import type { Durability, Mark, MarkStore } from '../ports/store.ts'
 
 export class Marks {
   readonly #store: MarkStore
@@ -19,8 +19,8 @@ export class Marks {
   }
 
   /** Joins the open group commit. */
-  set(key: string, mark: Mark): void {
+  set(key: string, mark: Mark, durability?: Durability): void {
     this.#marks.set(key, mark)
-    this.#store.set(key, mark)
+    this.#store.set(key, mark, durability)
   }
 }

@@ -7,6 +7,7 @@
  *   otherwise new                     otherwise a gap, explained by what the sender dropped on purpose, or not
  */
 import type { Admission, GateLink, PublishGate } from '../ports/local.ts'
+import type { Durability } from '../ports/store.ts'
 import { findNumber, findSkips, type MessageNumber, type Skip, withoutNumber } from '../protocol/message-number.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Marks } from './marks.ts'
@@ -54,7 +55,7 @@ export class ReceiverLink implements GateLink {
     this.#peer = peer
   }
 
-  admit(message: Publish): Admission {
+  admit(message: Publish, durability?: Durability): Admission {
     const { properties } = message
     const userProperties = properties?.userProperties
     if (userProperties === undefined) return 'unnumbered'
@@ -68,7 +69,7 @@ export class ReceiverLink implements GateLink {
     state.refusedSeq = Number.POSITIVE_INFINITY
     // Whoever was never here before begins where he is; a known one with a new log begins at its beginning.
     if (mark !== undefined) this.#checkGap(number, isSameLog ? mark.seq : 0, findSkips(userProperties))
-    this.#marks.set(state.key, { epoch: number.epoch, seq: number.seq })
+    this.#marks.set(state.key, { epoch: number.epoch, seq: number.seq }, durability)
     // The message is the receiver's own from the decoder on, and nobody else has seen it yet.
     const left = withoutNumber(userProperties)
     message.properties =

@@ -94,7 +94,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       deletedCountMax: settings.deletedCountMax,
     })
     const ledger = new Ledger(store.ledger, clock)
-    const laneRules = new LaneRules(settings.laneRules)
+    const laneRules = new LaneRules(settings.laneRules, settings.laneDurabilities)
     const delivery = new Delivery({ clock, log, store, router, counters, ledger, laneRules })
     const backlog = new Backlog({
       clock,

@@ -9,7 +9,7 @@ import type { Authorizer, Principal } from '../ports/auth.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Lane } from '../ports/lane.ts'
 import type { GateLink } from '../ports/local.ts'
-import type { Seq, Store, Ticket } from '../ports/store.ts'
+import type { Durability, Seq, Store, Ticket } from '../ports/store.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import { ReasonCode } from '../protocol/reason.ts'
 import { isValidTopicName } from '../protocol/topic.ts'
@@ -104,8 +104,7 @@ export class PublishPath {
       this.#delay(message, delayed, session)
       return
     }
-    if (message.retain) this.#retain(message)
-    this.#route(message, session)
+    this.#take(message, session)
   }
 
   /** Whether a message that may be numbered goes on; if not, what to acknowledge it with is decided. */
@@ -121,14 +120,15 @@ export class PublishPath {
       this.#refuseDelayed()
       return false
     }
-    const admission = gate.admit(message)
+    const durability = this.#laneRules.durabilityOf(message)
+    const admission = gate.admit(message, durability)
     if (admission === 'unnumbered') return true
     if (admission === 'wait') {
       this.reasonCode = ReasonCode.quotaExceeded
       return false
     }
     // The mark of the message, and the message itself when it came before, are in the open commit at the latest.
-    this.ticket = this.#store.lastTicket
+    this.#awaitStored(durability)
     if (admission === 'new') return true
     this.#counters.duplicatesRecognised++
     return false
@@ -153,8 +153,7 @@ export class PublishPath {
       this.#counters.dropped.expired++
       return true
     }
-    if (message.retain) this.#retain(message)
-    this.#route(message, publisher)
+    this.#take(message, publisher)
     return true
   }
 
@@ -167,8 +166,7 @@ export class PublishPath {
     }
     const inner = message.withTopic(topic)
     if (delayMs === 0) {
-      if (inner.retain) this.#retain(inner)
-      this.#route(inner, session)
+      this.#take(inner, session)
     } else if (!this.#store.isWritable) {
       this.#refuseUnwritable()
     } else if (!this.#delays.hasRoom(inner.publisher, inner)) {
@@ -185,11 +183,22 @@ export class PublishPath {
     this.#route(message, undefined)
   }
 
+  #take(message: Publish, publisher: Session | undefined): void {
+    if (message.retain) this.#retain(message)
+    this.#route(message, publisher)
+  }
+
   #retain(message: Publish): void {
     const nowMs = this.#clock.nowMs()
     message.changedAtMs = Math.min(message.changedAtMs ?? nowMs, nowMs)
-    if (this.#retained.set(message)) this.ticket = this.#store.lastTicket
+    const durability = this.#laneRules.durabilityOf(message)
+    if (this.#retained.set(message, durability)) this.#awaitStored(durability)
     else this.#counters.retainedRefused++
+  }
+
+  /** What was just stored is acknowledged once it is as safe as that. */
+  #awaitStored(durability: Durability): void {
+    this.ticket = durability === 'ram' ? noTicket : this.#store.lastTicket
   }
 
   #route(message: Publish, publisher: Session | undefined): void {
@@ -223,10 +232,11 @@ export class PublishPath {
       this.#counters.dropped.laneFull++
       return
     }
-    const seq = this.#store.log.append(message, lane)
+    const durability = this.#laneRules.durabilityOf(message)
+    const seq = this.#store.log.append(message, lane, durability)
     if (this.#keepsQos0) markDirect(recipients, seq)
     this.#counters.storedMessages++
-    this.ticket = this.#store.lastTicket
+    this.#awaitStored(durability)
   }
 
   /** The lane of the log is full, takes no more, and somebody durable wants the message. */

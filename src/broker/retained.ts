@@ -9,7 +9,7 @@
  * changes (retained-feed.ts). What was set after the walk began has a higher change number.
  */
 import type { RetainedTopic } from '../ports/retained.ts'
-import type { RetainedStore } from '../ports/store.ts'
+import type { Durability, RetainedStore } from '../ports/store.ts'
 import { Publish } from '../protocol/packets/publish.ts'
 import { topicMatches } from '../protocol/topic.ts'
 
@@ -60,12 +60,12 @@ export class RetainedTable {
    * older than what is held changes nothing.
    * @returns false when the table is full or the message too large; what was retained for the topic stays then
    */
-  set(message: Publish): boolean {
+  set(message: Publish, durability?: Durability): boolean {
     const { topic, changedAtMs = 0 } = message
     const former = this.#find(topic)?.message
     if (changedAtMs < (former?.changedAtMs ?? this.#deleted.get(topic) ?? 0)) return true
     if (message.payloadByteCount === 0) {
-      this.#delete(topic, changedAtMs)
+      this.#delete(topic, changedAtMs, durability)
       return true
     }
     const bytesAfter = this.#byteCount + message.payloadByteCount - (former?.payloadByteCount ?? 0)
@@ -74,7 +74,7 @@ export class RetainedTable {
     if (former === undefined && this.#count >= countMax) return false
     this.#deleted.delete(topic)
     this.#put(message)
-    this.#store.set(message)
+    this.#store.set(message, durability)
     return true
   }
 
@@ -123,17 +123,17 @@ export class RetainedTable {
     }
   }
 
-  #delete(topic: string, changedAtMs: number): void {
+  #delete(topic: string, changedAtMs: number, durability: Durability | undefined): void {
     const wasThere = this.#clear(topic)
     if (this.#limits.deletedCountMax === 0) {
-      if (wasThere) this.#store.clear(topic)
+      if (wasThere) this.#store.clear(topic, durability)
       return
     }
     // Of what was never here nothing needs to be remembered.
     if (!wasThere && !this.#deleted.has(topic)) return
     this.#deleted.delete(topic)
     this.#deleted.set(topic, changedAtMs)
-    this.#store.set(deletion(topic, changedAtMs))
+    this.#store.set(deletion(topic, changedAtMs), durability)
     for (const [oldest, oldestMs] of this.#deleted) {
       if (this.#deleted.size <= this.#limits.deletedCountMax && oldestMs > changedAtMs - deletedMsMax) break
       this.#deleted.delete(oldest)

@@ -1,5 +1,6 @@
 /** The limits and choices of the broker core. Every number is a bound; config/schema.ts documents the defaults. */
 import type { QueueLimits } from '../ports/local.ts'
+import type { Durability } from '../ports/store.ts'
 import type { DelayLimits } from './delayed.ts'
 import type { LaneLimits, LaneRule } from './lane-rules.ts'
 import type { Redirect } from './redirect.ts'
@@ -44,6 +45,7 @@ export interface BrokerSettings {
   readonly laneRules: readonly LaneRule[]
   /** By lane. */
   readonly laneLimits: readonly LaneLimits[]
+  readonly laneDurabilities: readonly Durability[]
   readonly delayLimits: DelayLimits
   /** Of each durable session. */
   readonly queueLimits: QueueLimits

@@ -7,6 +7,7 @@ import { basename, dirname, resolve } from 'node:path'
 import type { z } from 'zod'
 import { type Address, type HostAndPort, isEncrypted, isLocal, type SocketPath } from './address.ts'
 import { type CamelCased, camelCased } from './camel-case.ts'
+import { type Durability, durabilities } from './durability.ts'
 import type { SettingsSchema } from './schema.ts'
 import { bytesShares, type LaneName } from './sections/lane.ts'
 
@@ -39,6 +40,7 @@ export interface LaneSettings {
   /** undefined = no limit */
   readonly ageSecondsMax: number | undefined
   readonly whenFull: ParsedLane['when_full']
+  readonly durability: Durability
 }
 
 export interface ListenerSettings {
@@ -157,6 +159,12 @@ export function toSettings(parsed: Parsed, configPath: string | undefined): Sett
   }
 }
 
+/** The safest that any message asks for: sessions are kept as safely, and with "ram" nothing is written at all. */
+export function safestDurability({ lane, topic, store }: Pick<Settings, 'lane' | 'topic' | 'store'>): Durability {
+  const used = [store, ...Object.values(lane), ...topic].map(({ durability }) => durability)
+  return durabilities.find((each) => used.includes(each)) ?? 'ram'
+}
+
 export function serialName(serial: Parsed['serial'][number]): string {
   return serial.name ?? basename(serial.path).replace(/[^\w.-]/g, '-')
 }
@@ -212,6 +220,7 @@ function toLanes(lane: Parsed['lane'], store: Parsed['store']): Record<LaneName,
     countMax: lane[name].count_max ?? store.backlog_count_max,
     ageSecondsMax: lane[name].age_seconds_max,
     whenFull: lane[name].when_full,
+    durability: lane[name].durability ?? store.durability,
   })
   return { control: toLane('control'), event: toLane('event'), telemetry: toLane('telemetry'), bulk: toLane('bulk') }
 }

@@ -7,7 +7,7 @@ import type { Marks } from '../bridge/marks.ts'
 import { GatewayReceiver } from '../bridge/receiver.ts'
 import { bridgeSubscriptions, subscriptionsFor } from '../bridge/remote-subscriptions.ts'
 import { Uplink } from '../bridge/uplink.ts'
-import type { BridgeSettings, Settings } from '../config/settings.ts'
+import { type BridgeSettings, type Settings, safestDurability } from '../config/settings.ts'
 import { Backoff } from '../lib/backoff.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { FilterMemory } from '../ports/filter-memory.ts'
@@ -91,7 +91,8 @@ async function makeBridge(
 }
 
 /** What is not kept anyway needs no memory beyond the process. */
-function memoryOf({ name }: BridgeSettings, { dataDir, store }: Settings, log: Log): FilterMemory {
-  if (store.durability !== 'ram') return createFilterFile(join(dataDir, 'bridges', `${name}.json`), log)
+function memoryOf({ name }: BridgeSettings, settings: Settings, log: Log): FilterMemory {
+  if (safestDurability(settings) !== 'ram')
+    return createFilterFile(join(settings.dataDir, 'bridges', `${name}.json`), log)
   return { load: () => new Map(), save: () => undefined }
 }

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { createSystemClock } from '../adapters/system/clock.ts'
 import { systemRandom } from '../adapters/system/random.ts'
-import type { Settings } from '../config/settings.ts'
+import { type Settings, safestDurability } from '../config/settings.ts'
 import type { SystemClock } from '../ports/clock.ts'
 import type { Log } from '../ports/log.ts'
 import type { Store } from '../ports/store.ts'
@@ -13,8 +13,10 @@ export interface Storage {
 }
 
 /** Rejects with a Failure that names what is wrong with the data directory. */
-export async function openStorage({ dataDir, store }: Settings, log: Log): Promise<Storage> {
-  if (store.durability === 'ram') {
+export async function openStorage(settings: Settings, log: Log): Promise<Storage> {
+  const { dataDir, store } = settings
+  const durability = safestDurability(settings)
+  if (durability === 'ram') {
     const { MemoryStore } = await import('../adapters/store-memory/store.ts')
     const clock = createSystemClock(undefined)
     return { clock, store: new MemoryStore({ clock, random: systemRandom }) }
@@ -22,7 +24,7 @@ export async function openStorage({ dataDir, store }: Settings, log: Log): Promi
   const { openSqliteStore, readTimeline } = await import('../adapters/store-sqlite/open.ts')
   const path = join(dataDir, 'tidegate.db')
   const clock = createSystemClock(await readTimeline(path))
-  const { durability, commitIntervalMs, freeBytesMin } = store
+  const { commitIntervalMs, freeBytesMin } = store
   const storeLog = log.child({ part: 'store' })
   const options = { path, durability, commitIntervalMs, freeBytesMin, clock, random: systemRandom, log: storeLog }
   return { clock, store: await openSqliteStore(options) }

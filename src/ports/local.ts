@@ -5,7 +5,7 @@ import type { Numbering } from '../protocol/numbering.ts'
 import type { Qos, SubscriptionRequest } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Lane } from './lane.ts'
-import type { Seq, Ticket } from './store.ts'
+import type { Durability, Seq, Ticket } from './store.ts'
 
 /**
  * Promises:
@@ -128,8 +128,11 @@ export type Admission = 'unnumbered' | 'new' | 'again' | 'wait'
 
 /** One connection of a peer that numbers its messages. */
 export interface GateLink {
-  /** Asked before anybody else sees the message. What is admitted must be taken. */
-  admit(message: Publish): Admission
+  /**
+   * Asked before anybody else sees the message. What is admitted must be taken.
+   * @param durability of what is remembered of it: that of the message
+   */
+  admit(message: Publish, durability?: Durability): Admission
   /** The message was not taken. @param isForGood it never will be */
   refused(message: Publish, isForGood: boolean): void
 }

@@ -12,11 +12,23 @@ import type { DelayRecord, DelayStore } from './delays.ts'
 import type { Lane } from './lane.ts'
 import type { LedgerStore, LossRecord } from './ledger.ts'
 
-/** Position in a message log: 1, 2, 3 … in the order of appends, never reused. */
+/**
+ * Position in a message log: 1, 2, 3 … in the order of appends, never reused. When a run did not end well some may be
+ * left out, for they may have been given to messages that are gone.
+ */
 export type Seq = number
 
 /** Number of a group commit. Rises by one with each. */
 export type Ticket = number
+
+/**
+ * What an acknowledged message survives: `disk` a power cut, `os` the end of the process, `ram` neither. A group commit
+ * is on the disk when it is durable if one of its writes asks for `disk`; otherwise the system has it. The most a
+ * power cut takes is a run of group commits behind the last that asked for `disk`.
+ *
+ * What says nothing asks for what the store was opened with. Nobody waits for cursors and the ledger.
+ */
+export type Durability = 'disk' | 'os' | 'ram'
 
 /**
  * Promises:
@@ -103,10 +115,7 @@ export interface Hole {
 export interface StoreLoader {
   /** Comes first. The log is a new one then: its epoch is new. */
   onDamage?(damage: Damage): void
-  /**
-   * Made anew, at random, whenever the log starts from nothing or may have lost its end: seqs of different epochs
-   * cannot be compared.
-   */
+  /** Made anew, at random, whenever the log starts from nothing: seqs of different epochs cannot be compared. */
   onEpoch(epoch: string): void
   onSession(record: SessionRecord): void
   onInbox(clientId: string, packetId: number): void
@@ -151,7 +160,7 @@ export interface MessageLog {
    * not kept; expiry is kept in whole milliseconds, rounded up.
    * @param lane `Lane.event` unless given
    */
-  append(publish: Publish, lane?: Lane): Seq
+  append(publish: Publish, lane?: Lane, durability?: Durability): Seq
   read(from: Seq, limit: ReadLimit, answer: ReadAnswer): void
   /**
    * Takes effect when it suits the store: there is no group commit to wait for.
@@ -305,8 +314,8 @@ export interface Qos2Inbox {
  */
 export interface RetainedStore {
   /** Shares `publish` and makes it own its bytes. */
-  set(publish: Publish): void
-  clear(topic: string): void
+  set(publish: Publish, durability?: Durability): void
+  clear(topic: string, durability?: Durability): void
 }
 
 /** How far a numbered stream from outside was taken: one small record per gateway and lane. */
@@ -321,5 +330,5 @@ export interface Mark {
  * - a mark is durable in the same group commit as the messages appended before it in the same turn.
  */
 export interface MarkStore {
-  set(key: string, mark: Mark): void
+  set(key: string, mark: Mark, durability?: Durability): void
 }

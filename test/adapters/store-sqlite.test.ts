@@ -361,27 +361,6 @@ t.test('the timeline outlives the process, and never stands before anything stor
   t.strictSame(await readTimeline(path), { bootId: 'boot', offsetMs: 0, lastMs: 6006 })
 })
 
-t.test('after a power-up the epoch is new unless every commit is known to be there', async (t) => {
-  const path = newPath(t)
-  const epochs: string[] = []
-  for (const [bootId, durability] of [
-    ['first', 'disk'],
-    ['second', 'disk'],
-    ['third', 'os'],
-    ['third', 'os'],
-    ['fourth', 'disk'],
-  ] as const) {
-    const clock = new KillableClock()
-    clock.bootId = bootId
-    const run = await StoreRun.start(openSqliteStore(options(path, { durability, clock })))
-    epochs.push(run.epoch)
-    await run.store.close()
-  }
-  const [first, second, third, thirdAgain, fourth] = epochs
-  t.strictSame([second, third, thirdAgain], [first, first, first])
-  t.not(fourth, first, 'the third run may have lost its end')
-})
-
 t.test('only the database and its lock are left when the store is closed', async (t) => {
   const path = newPath(t)
   const run = await StoreRun.start(openSqliteStore(options(path)))

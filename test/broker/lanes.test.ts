@@ -1,11 +1,14 @@
 /** Lanes of the log: which message goes into which, what each may hold, and sessions that read only one. */
 import t from 'tap'
+import { MemoryStore } from '../../src/adapters/store-memory/store.ts'
 import { type LaneLimits, LaneRules } from '../../src/broker/lane-rules.ts'
 import { Lane, lanes } from '../../src/ports/lane.ts'
 import type { LocalConsumer, LocalSession } from '../../src/ports/local.ts'
 import { type Ack, type Connect, PacketType, type Qos } from '../../src/protocol/packet.ts'
 import { ReasonCode } from '../../src/protocol/reason.ts'
+import { SeededRandom } from '../fakes/seeded-random.ts'
 import { roomyLane, TestBroker, type TestClient } from '../fakes/test-broker.ts'
+import { VirtualClock } from '../fakes/virtual-clock.ts'
 
 const durable = (clientId: string): Connect & { clientId: string } =>
   ({ clientId, version: 5, cleanStart: false, properties: { sessionExpiryInterval: 3600 } }) as Connect
@@ -62,6 +65,39 @@ t.test('the first rule that matches decides on the lane, and without one the QoS
   t.strictSame(
     [0, 1, 2].map((qos) => laneOf(none, 'a', qos as Qos)),
     [Lane.telemetry, Lane.event, Lane.event],
+  )
+})
+
+t.test('how safe a message is says its rule, else its lane; one with QoS 0 promises nothing', async (t) => {
+  const own = { topicFilter: 'reading/+/precious', lane: Lane.telemetry, durability: 'disk' } as const
+  const table = new LaneRules([own, ...rules], ['disk', 'os', 'ram', 'ram'])
+  const of = (topic: string, qos: Qos) => table.durabilityOf({ topic, qos })
+  t.equal(of('reading/a/precious', 1), 'disk')
+  t.equal(of('reading/a', 1), 'ram')
+  t.equal(of('a', 2), 'os')
+  t.equal(of('alarm/fire', 1), 'disk')
+  t.equal(of('alarm/fire', 0), 'ram')
+})
+
+t.test('only what need not be kept is acknowledged before it is written', async (t) => {
+  const storeClock = new VirtualClock()
+  const store = new MemoryStore({ clock: storeClock, random: new SeededRandom(1) })
+  const laneDurabilities = lanes.map((lane) => (lane === Lane.bulk ? 'ram' : lane === Lane.telemetry ? 'os' : 'disk'))
+  const broker = await TestBroker.start({ store, settings: { laneRules: rules, laneDurabilities } })
+  const subscriber = broker.connect(durable('s'))
+  subscriber.subscribe('#', { qos: 1 })
+  const publisher = broker.connect({ clientId: 'p', version: 5 })
+  for (const topic of ['alarm/x', 'reading/x']) t.equal(publish(publisher, topic, 1), undefined, topic)
+  publisher.takeAll()
+  const other = broker.connect({ clientId: 'q', version: 5 })
+  t.equal(publish(other, 'debug/x', 1), ReasonCode.success)
+  other.publish('debug/kept', 'x', { qos: 1, packetId: 2, retain: true })
+  t.equal((other.take(PacketType.puback) as Ack | undefined)?.packetId, 2)
+  storeClock.endTurn()
+  broker.settle()
+  t.strictSame(
+    publisher.takeAll().map((packet) => packet.type),
+    [PacketType.puback, PacketType.puback],
   )
 })
 

@@ -50,12 +50,29 @@ t.test('each durability is told for what it is', (t) => {
   t.strictSame(states(survival(settingsOf(t, ''))), ['crash ok', 'power cut ok', 'QoS 0 note'])
   const os = survival(settingsOf(t, 'store.durability = "os"'))
   t.strictSame(states(os), ['crash ok', 'power cut warn', 'QoS 0 note'])
-  t.match(os[1]?.text, /last seconds/)
+  t.match(os[1]?.text, /last half minute/)
   t.strictSame(states(survival(settingsOf(t, 'store.durability = "ram"'))), [
     'crash warn',
     'power cut warn',
     'QoS 0 note',
   ])
+  t.end()
+})
+
+t.test('lanes and rules that are kept less safely are told by name, and so is a store that writes nothing', (t) => {
+  const mixed = survival(
+    settingsOf(
+      t,
+      `lane.bulk.durability = "ram"
+      topic = [{ filter = "readings/#", lane = "telemetry", durability = "os" }, { filter = "a", lane = "bulk" }]`,
+    ),
+  )
+  t.strictSame(states(mixed), ['crash ok', 'power cut ok', 'lane bulk note', 'readings/# note', 'QoS 0 note'])
+  t.match(mixed[2]?.text, /acknowledged at once/)
+  t.match(mixed[3]?.text, /survive a crash of the broker; a power cut may take/)
+  t.match(survival(settingsOf(t, 'store.durability = "ram"'))[0]?.text, /no file is written/)
+  const kept = survival(settingsOf(t, 'store.durability = "ram"\nlane.control.durability = "disk"'))
+  t.match(kept[0]?.text, /last moments/)
   t.end()
 })
 

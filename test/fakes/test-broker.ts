@@ -62,6 +62,7 @@ export const testSettings: BrokerSettings = {
   queueLimits: noQueueLimits,
   laneRules: [],
   laneLimits: lanes.map(() => roomyLane),
+  laneDurabilities: lanes.map(() => 'disk'),
   retainedPayloadBytesMax: 10_000,
   backlogCountMax: 100_000,
   backlogBytesMax: 100_000_000,

@@ -1,6 +1,8 @@
 /** A client on a codec that is not ours. It never connects again, and acknowledges everything. */
 import { connect, type Socket } from 'node:net'
 import mqttPacket, { type Packet } from 'mqtt-packet'
+import { bridgeProperty } from '../../src/ports/gateway-topics.ts'
+import type { Durability } from '../../src/ports/store.ts'
 
 export class Peer {
   readonly #socket: Socket
@@ -17,8 +19,8 @@ export class Peer {
     this.#version = version
   }
 
-  /** Resolves once it is let in, with the session it had. */
-  static async connect(port: number, clientId: string, version: 4 | 5 = 4): Promise<Peer> {
+  /** Resolves once it is let in, with the session it had. @param isBridge the broker numbers what it sends; in 5.0 */
+  static async connect(port: number, clientId: string, version: 4 | 5 = 4, isBridge = false): Promise<Peer> {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true })
     const peer = new Peer(socket, version)
     const parser = mqttPacket.parser({ protocolVersion: version })
@@ -37,7 +39,14 @@ export class Peer {
       clean: false,
       clientId,
       keepalive: 0,
-      ...(version === 5 ? { properties: { sessionExpiryInterval: 3600 } } : {}),
+      ...(version === 5
+        ? {
+            properties: {
+              sessionExpiryInterval: 3600,
+              ...(isBridge ? { userProperties: { [bridgeProperty]: '1' } } : {}),
+            },
+          }
+        : {}),
     })
     await peer.until(() => isOpen)
     return peer
@@ -56,7 +65,7 @@ export class Peer {
       topic: topicOf(number),
       payload: `${number} `.padEnd(payloadBytes, '.'),
       qos: qosOf(number),
-      retain: topicOf(number) !== 'plain',
+      retain: isRetained(number),
       dup: false,
       messageId: number,
     })
@@ -125,10 +134,27 @@ export class Peer {
 }
 
 export function qosOf(number: number): 1 | 2 {
-  return number % 3 === 0 ? 2 : 1
+  return number % 3 === 0 && durabilityOf(number) === 'disk' ? 2 : 1
 }
 
-/** One of four topics that retain, or the plain one. */
+/** One of four topics that retain, the plain one, or one of two that `durabilityRules` are about. */
 export function topicOf(number: number): string {
-  return number % 20 < 4 ? `kept/${number % 20}` : 'plain'
+  const durability = durabilityOf(number)
+  if (durability !== 'disk') return durability
+  return isRetained(number) ? `kept/${number % 20}` : 'plain'
 }
+
+export function isRetained(number: number): boolean {
+  return number % 20 < 4
+}
+
+/** What an acknowledged message is to survive. */
+export function durabilityOf(number: number): Durability {
+  if (number % 20 < 10) return 'disk'
+  return number % 20 < 16 ? 'os' : 'ram'
+}
+
+/** For the settings of the broker. */
+export const durabilityRules = (['os', 'ram'] as const)
+  .map((each) => `[[topic]]\nfilter = "${each}"\nlane = "event"\ndurability = "${each}"\n`)
+  .join('')

@@ -1,13 +1,14 @@
 /**
- * What happens while the disk is recorded: a durable subscriber that goes away, and a publisher at QoS 1 and 2, some
- * of it retained, while the broker is killed once, stopped once, and runs into the bound of its backlog.
+ * What happens while the disk is recorded: a durable subscriber that goes away, another one that is told numbers, and a
+ * publisher at QoS 1 and 2, some of it retained, some of it safer than the rest, while the broker is killed once,
+ * stopped once, and runs into the bound of its backlog.
  */
 import { once } from 'node:events'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { SeededRandom } from '../fakes/seeded-random.ts'
 import { Lines, startCommand } from '../fixtures/tidegate-command.ts'
-import { Peer } from './peer.ts'
+import { durabilityRules, Peer } from './peer.ts'
 import { shimEnv } from './shim.ts'
 import { readTrace, type TraceEvent } from './trace.ts'
 
@@ -35,7 +36,8 @@ export async function recordWorkload(options: WorkloadOptions): Promise<Recordin
   const dataDir = join(folder, 'data')
   const trace = join(folder, 'trace')
   const env = shimEnv({ folder: dataDir, trace, isSyncOff })
-  const start = () => Node.start(folder, dataDir, env, `store.backlog_count_max = ${backlogCountMax}`)
+  const toml = `store.backlog_count_max = ${backlogCountMax}\n${durabilityRules}`
+  const start = () => Node.start(folder, dataDir, env, toml, 'gateways = true')
 
   let node = await start()
   const away = await Peer.connect(node.port, 'away')
@@ -44,15 +46,18 @@ export async function recordWorkload(options: WorkloadOptions): Promise<Recordin
   const ends = [messageCount / 3, (2 * messageCount) / 3, messageCount].map(Math.floor)
   let next = 1
   for (const [life, end] of ends.entries()) {
+    const told = await Peer.connect(node.port, 'told', 5, true)
+    if (life === 0) await told.subscribe('#', 1)
     const publisher = await Peer.connect(node.port, 'publisher')
     while (next <= end) {
-      // All of a burst share a few commits; after it everything is acknowledged.
-      const burst = Math.min(1 + random.below(40), end - next + 1)
+      // All of a burst share a few commits, a short one a single one; after it everything is acknowledged.
+      const burst = Math.min(1 + random.below(random.below(2) === 0 ? 3 : 40), end - next + 1)
       for (let i = 0; i < burst; i++, next++) publisher.publishNumber(next, 100 + random.below(800))
       await publisher.settled()
       if (random.below(10) === 0) await new Promise((resolve) => setTimeout(resolve, random.below(20)))
     }
     publisher.close()
+    told.close()
     if (life < ends.length - 1) {
       await node.end(life === 0 ? 'SIGKILL' : 'SIGTERM')
       node = await start()
@@ -74,10 +79,10 @@ export class Node {
     this.port = port
   }
 
-  /** @param folder for its settings */
-  static async start(folder: string, dataDir: string, env: NodeJS.ProcessEnv, toml = ''): Promise<Node> {
+  /** @param folder for its settings @param listener more of its listener */
+  static async start(folder: string, dataDir: string, env: NodeJS.ProcessEnv, toml = '', listener = ''): Promise<Node> {
     const file = join(folder, 'edge.toml')
-    writeFileSync(file, `${toml}\n[[listener]]\ntype = "tcp"\nbind = "127.0.0.1:0"\n`)
+    writeFileSync(file, `${toml}\n[[listener]]\ntype = "tcp"\nbind = "127.0.0.1:0"\n${listener}\n`)
     const options = { file: builtFile, env: { ...env, TIDEGATE_DATA_DIR: dataDir } }
     const child = startCommand(['edge', '--config', file], options)
     const line = await new Lines(child.stderr).with('listener open')

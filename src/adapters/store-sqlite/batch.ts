@@ -32,6 +32,8 @@ export class Batch {
   startedAtMs = 0
   /** Seq of its last message; undefined when it has none. */
   lastSeq: Seq | undefined
+  /** It must be on the disk, not only in the hands of the system, before it is durable. */
+  isSynced = false
   #firstSeq: Seq = 0
   #byteCount = 0
   readonly #messages: (LaneMessages | undefined)[] = lanes.map(() => undefined)

@@ -5,7 +5,16 @@
 import { Failure } from '../../lib/errors.ts'
 import { NumberedQueue } from '../../lib/numbered-queue.ts'
 import { Lane, lanes } from '../../ports/lane.ts'
-import type { Excess, LaneBounds, MessageLog, ReadAnswer, ReadLimit, Seq, StoredMessage } from '../../ports/store.ts'
+import type {
+  Durability,
+  Excess,
+  LaneBounds,
+  MessageLog,
+  ReadAnswer,
+  ReadLimit,
+  Seq,
+  StoredMessage,
+} from '../../ports/store.ts'
 import type { Publish } from '../../protocol/packets/publish.ts'
 import type { Batch } from './batch.ts'
 import type { SqliteError, Statement } from './connection.ts'
@@ -25,6 +34,8 @@ export interface LogExtent {
   readonly lastSeq: Seq
   /** The highest that was trimmed. */
   readonly trimmedSeq: Seq
+  /** Messages up to here may have been given out and be gone; 0 after a run that ended well. */
+  readonly seqCeiling: Seq
   /** By lane. */
   readonly lanes: readonly LaneInFile[]
 }
@@ -55,7 +66,7 @@ export class SqliteMessageLog implements MessageLog {
   readonly extents: readonly LaneState[]
   readonly #path: string
   #statements: LogStatements
-  readonly #join: () => Batch
+  readonly #join: (durability?: Durability) => Batch
   readonly #onTrim: () => void
   readonly #onReadError: (error: SqliteError) => void
   readonly #recent: NumberedQueue<Entry>
@@ -64,7 +75,7 @@ export class SqliteMessageLog implements MessageLog {
   readonly #isFindingStart: boolean[] = lanes.map(() => false)
 
   /**
-   * @param join the batch that a write made now belongs to
+   * @param join the batch that a write made now belongs to, which becomes as safe as it asks for
    * @param on.trim there is something to trim
    * @param on.readError the file cannot be read
    */
@@ -72,7 +83,7 @@ export class SqliteMessageLog implements MessageLog {
     path: string,
     extent: LogExtent,
     statements: LogStatements,
-    join: () => Batch,
+    join: (durability?: Durability) => Batch,
     on: { trim: () => void; readError: (error: SqliteError) => void },
   ) {
     this.#path = path
@@ -83,7 +94,7 @@ export class SqliteMessageLog implements MessageLog {
     this.lastSeq = extent.lastSeq
     this.durableSeq = extent.lastSeq
     this.extents = extent.lanes.map((lane) => new LaneState(lane))
-    this.#recent = new NumberedQueue(extent.lastSeq + 1)
+    this.#recent = new NumberedQueue(Math.max(extent.lastSeq, extent.seqCeiling) + 1)
   }
 
   /** The file was replaced by another one. */
@@ -109,10 +120,11 @@ export class SqliteMessageLog implements MessageLog {
     return bytes
   }
 
-  append(publish: Publish, lane: Lane = Lane.event): Seq {
+  append(publish: Publish, lane: Lane = Lane.event, durability?: Durability): Seq {
     publish.own()
-    const seq = ++this.lastSeq
-    const batch = this.#join()
+    const seq = this.#recent.nextNumber
+    this.lastSeq = seq
+    const batch = this.#join(durability)
     const state = this.#stateOf(lane)
     const number = state.lastNumber + 1
     const startByte = state.endByte

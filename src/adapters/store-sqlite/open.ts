@@ -5,11 +5,13 @@
 import { existsSync, statSync } from 'node:fs'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { must } from '../../lib/assert.ts'
 import { Failure } from '../../lib/errors.ts'
 import { utcText } from '../../lib/utc.ts'
 import type { Timeline } from '../../ports/clock.ts'
 import { type Lane, lanes } from '../../ports/lane.ts'
 import type { Damage, Store } from '../../ports/store.ts'
+import { CommitWriter } from './commit-writer.ts'
 import { Connection, isSqliteError, type Statement } from './connection.ts'
 import type { LaneInFile } from './lane-state.ts'
 import { loadRecords } from './load.ts'
@@ -76,7 +78,7 @@ async function openFiles(options: SqliteStoreOptions): Promise<StoreFiles> {
     const epoch = await keepEpoch(writer, options)
     await writer.execute(groupCommitSchema)
     const extent = await readExtent(writer)
-    const insert = await writer.prepare(groupCommitInsert)
+    const commits = new CommitWriter(writer, await writer.prepare(groupCommitInsert))
 
     const reader = await Connection.open(path, 'read')
     opened.push(reader)
@@ -84,7 +86,7 @@ async function openFiles(options: SqliteStoreOptions): Promise<StoreFiles> {
     // After a run that did not end well everything but the log is read once before anybody is told of it.
     if (mayBeDamaged) await loadRecords(reader, nobody)
     await syncDirectory(dirname(path))
-    return { writer, reader, epoch, extent, insert, logStatements }
+    return { writer, reader, epoch, extent, commits, logStatements }
   } catch (error) {
     for (const connection of opened) await connection.close().catch(() => undefined)
     throw error
@@ -202,36 +204,21 @@ export async function readTimeline(path: string): Promise<Timeline | undefined> 
 }
 
 /** The page size counts only before the journal mode is set, and that only before the first table. */
-function writerPragmas({ durability, sizeBytesMax }: SqliteStoreOptions): string {
+function writerPragmas({ sizeBytesMax }: SqliteStoreOptions): string {
   return `PRAGMA page_size = ${pageBytes};
     PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = ${durability === 'disk' ? 'FULL' : 'NORMAL'};
+    PRAGMA synchronous = FULL;
     PRAGMA wal_autocheckpoint = ${checkpointPages};
     PRAGMA journal_size_limit = ${journalBytesMax};
     PRAGMA temp_store = MEMORY;
     ${sizeBytesMax === undefined ? '' : `PRAGMA max_page_count = ${Math.floor(sizeBytesMax / pageBytes)};`}`
 }
 
-/**
- * The epoch of the log, made anew when there is none yet, and after a power-up unless every commit is known to be
- * there: a log that lost its end gives out the same seqs again.
- */
-async function keepEpoch(writer: Connection, { durability, clock, random }: SqliteStoreOptions): Promise<string> {
-  const rows = await writer.rows<{ key: string; value: string }>(
-    "SELECT key, value FROM meta WHERE key IN ('epoch', 'durability')",
-  )
-  const saved = new Map(rows.map(({ key, value }) => [key, value]))
-  const timeline = await readSavedTimeline(writer)
-  const mayHaveLost = saved.get('durability') === 'os' && timeline?.bootId !== clock.timeline().bootId
-  const savedEpoch = saved.get('epoch')
-  const epoch = savedEpoch === undefined || mayHaveLost ? random.hex(8) : savedEpoch
-  if (epoch !== savedEpoch || durability !== saved.get('durability')) {
-    await writer.rows("INSERT OR REPLACE INTO meta (key, value) VALUES ('epoch', ?), ('durability', ?)", [
-      epoch,
-      durability,
-    ])
-  }
-  return epoch
+/** The epoch of the log, made anew when there is none yet. */
+async function keepEpoch(writer: Connection, { random }: SqliteStoreOptions): Promise<string> {
+  await writer.rows("INSERT OR IGNORE INTO meta (key, value) VALUES ('epoch', ?)", [random.hex(8)])
+  const [row] = await writer.rows<{ value: string }>("SELECT value FROM meta WHERE key = 'epoch'")
+  return must(row, 'epoch of the log').value
 }
 
 async function prepareReads(reader: Connection): Promise<LogStatements> {
@@ -246,10 +233,15 @@ async function prepareReads(reader: Connection): Promise<LogStatements> {
 }
 
 async function readExtent(connection: Connection): Promise<LogExtent> {
-  const [trimmed] = await connection.rows<{ value: number }>("SELECT value FROM meta WHERE key = 'trimmed_to'")
-  const trimmedSeq = trimmed?.value ?? 0
+  const rows = await connection.rows<{ key: string; value: number }>(
+    "SELECT key, value FROM meta WHERE key IN ('trimmed_to', 'seq_ceiling')",
+  )
+  const saved = new Map(rows.map(({ key, value }) => [key, value]))
+  const trimmedSeq = saved.get('trimmed_to') ?? 0
+  const seqCeiling = saved.get('seq_ceiling') ?? 0
   const found = await Promise.all(lanes.map((lane) => readLane(connection, lane)))
-  return { lanes: found, trimmedSeq, lastSeq: Math.max(trimmedSeq, ...found.map(({ lastSeq }) => lastSeq)) }
+  const lastSeq = Math.max(trimmedSeq, ...found.map((lane) => lane.lastSeq))
+  return { lanes: found, trimmedSeq, seqCeiling, lastSeq }
 }
 
 async function readLane(connection: Connection, lane: Lane): Promise<LaneInFile> {

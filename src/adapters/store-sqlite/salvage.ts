@@ -54,7 +54,7 @@ export async function salvage(target: Connection, path: string, isNewLog: boolea
       "SELECT name, sql FROM main.sqlite_schema WHERE type = 'table'",
     )
     for (const { name, sql } of tables) {
-      const condition = name === 'meta' && isNewLog ? "key NOT IN ('epoch', 'durability')" : 'true'
+      const condition = name === 'meta' && isNewLog ? "key != 'epoch'" : 'true'
       const copied = await copyTable(target, name, /WITHOUT ROWID/i.test(sql), condition)
       rowCount += copied.rowCount
       const lane = /^log_(\d)$/.exec(name)?.[1]

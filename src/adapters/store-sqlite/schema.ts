@@ -17,8 +17,9 @@
  *
  * `outbound` holds what was added to the record of a session since that was written.
  *
- * `meta` holds `epoch`, `durability` (of the last run), `timeline` (JSON, ports/clock.ts) and `trimmed_to`, the highest seq
- * that was trimmed.
+ * `meta` holds `epoch`, `timeline` (JSON, ports/clock.ts), `trimmed_to`, the highest seq that was trimmed, and
+ * `seq_ceiling`: messages that a power cut takes have seqs up to there, which are not given out again. Commits that are
+ * not synced hold no seq beyond it, and the one that raises it is synced. 0 after a run that ended well.
  */
 import { Failure } from '../../lib/errors.ts'
 import type { Timeline } from '../../ports/clock.ts'
@@ -50,6 +51,9 @@ const migrations = [
    ${[0, 2, 3].map((lane) => `CREATE TABLE log_${lane} (seq INTEGER PRIMARY KEY, start_byte INTEGER NOT NULL, number INTEGER, at_ms INTEGER, ${messageColumnTypes}) STRICT;`).join('\n')}`,
   'CREATE TABLE delay (id INTEGER PRIMARY KEY, due_at_ms INTEGER NOT NULL, message TEXT NOT NULL) STRICT;',
   'ALTER TABLE retained ADD COLUMN changed_at_ms INTEGER;',
+  // Before there was a ceiling, a log that was not synced may have lost its end, and goes on as another one.
+  `DELETE FROM meta WHERE key = 'epoch' AND EXISTS (SELECT 1 FROM meta WHERE key = 'durability' AND value = 'os');
+   DELETE FROM meta WHERE key = 'durability';`,
 ]
 
 /** Brings the file up to this version. Rejects with a SqliteError, or a Failure ERR_STORE_NEWER. */

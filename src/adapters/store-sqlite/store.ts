@@ -13,6 +13,7 @@ import type { Random } from '../../ports/random.ts'
 import { SoleClaims } from '../../ports/sole-claims.ts'
 import type {
   Damage,
+  Durability,
   MarkStore,
   Qos2Inbox,
   RetainedStore,
@@ -25,7 +26,8 @@ import type {
 } from '../../ports/store.ts'
 import { Batch } from './batch.ts'
 import { CommitPace } from './commit-pace.ts'
-import { type Connection, isSqliteError, type SqliteError, type Statement } from './connection.ts'
+import type { CommitWriter } from './commit-writer.ts'
+import { type Connection, isSqliteError, type SqliteError } from './connection.ts'
 import { FileWatch } from './file-watch.ts'
 import { GroupCommit } from './group-commit.ts'
 import { loadRecords } from './load.ts'
@@ -46,11 +48,14 @@ const enoughAgain = 1.1
 /** The timeline is written ahead by this much, and so at most this often. */
 const timelineStepMs = 1000
 
+/** Seqs are set aside in such runs before messages get them that a power cut may take. */
+const seqsAhead = 65_536
+
 export interface SqliteStoreOptions {
   /** The database file; its directory is made when it is missing. */
   readonly path: string
-  /** What durable means: `disk` survives a power cut, `os` survives the end of the process. */
-  readonly durability: 'disk' | 'os'
+  /** What sessions and all else survive that does not say so itself: no less than the safest of the messages. */
+  readonly durability: Durability
   /** How long a write may wait for others to share its commit, in ms; 0 = until the end of the turn. */
   readonly commitIntervalMs: number
   /** Space on the disk that is left to others; 0 without it. */
@@ -83,8 +88,7 @@ export interface StoreFiles {
   readonly reader: Connection
   readonly epoch: string
   readonly extent: LogExtent
-  /** `groupCommitInsert` of schema.ts. */
-  readonly insert: Statement<never>
+  readonly commits: CommitWriter
   readonly logStatements: LogStatements
 }
 
@@ -111,6 +115,8 @@ export class SqliteStore implements Store {
   #timelineMs = Number.NEGATIVE_INFINITY
   #closed: Promise<void> | undefined
   #owner: StoreOwner | undefined
+  /** The file says that no seq up to here is to be given out once more, should the power fail. */
+  #seqCeiling: Seq
   /** A statement met damage. */
   #isDamaged = false
   /** Less space is left than is to be left. */
@@ -126,6 +132,7 @@ export class SqliteStore implements Store {
     this.#freeBytesMin = options.freeBytesMin ?? 0
     this.#clock = options.clock
     this.#trimmedSeq = parts.files.extent.trimmedSeq
+    this.#seqCeiling = parts.files.extent.seqCeiling
     const commits = new GroupCommit({
       path: options.path,
       intervalMs: options.commitIntervalMs,
@@ -134,7 +141,11 @@ export class SqliteStore implements Store {
       write: (batch) => this.#write(batch),
       makeRoom: () => this.#makeRoom(),
     })
-    const join = (): Batch => commits.join()
+    const join = (durability = options.durability): Batch => {
+      const batch = commits.join()
+      if (durability === 'disk') batch.isSynced = true
+      return batch
+    }
     this.#commits = commits
     const { extent, logStatements } = parts.files
     this.log = new SqliteMessageLog(options.path, extent, logStatements, join, {
@@ -148,10 +159,10 @@ export class SqliteStore implements Store {
       clear: (clientId) => join().clearInbox(clientId),
     }
     this.retained = {
-      set: (publish) => join().setRetained(publish.own()),
-      clear: (topic) => join().clearRetained(topic),
+      set: (publish, durability) => join(durability).setRetained(publish.own()),
+      clear: (topic, durability) => join(durability).clearRetained(topic),
     }
-    this.marks = { set: (key, mark) => join().setMark(key, mark) }
+    this.marks = { set: (key, mark, durability) => join(durability).setMark(key, mark) }
     this.delays = {
       put: (record) => {
         record.message.own()
@@ -160,8 +171,8 @@ export class SqliteStore implements Store {
       remove: (id) => join().removeDelay(id),
     }
     this.ledger = {
-      put: (record) => join().putLoss(record),
-      remove: (number) => join().removeLoss(number),
+      put: (record) => join('ram').putLoss(record),
+      remove: (number) => join('ram').removeLoss(number),
     }
   }
 
@@ -225,8 +236,7 @@ export class SqliteStore implements Store {
     this.#spaceTimer?.cancel()
     try {
       await this.#commits.close()
-      this.#timelineMs = Number.NEGATIVE_INFINITY
-      await this.#write(new Batch(0), 0)
+      await this.#write(new Batch(0), true)
     } finally {
       await this.#files.reader.close()
       await this.#files.writer.close()
@@ -234,7 +244,8 @@ export class SqliteStore implements Store {
     }
   }
 
-  #write(batch: Batch, timelineAheadMs = timelineStepMs): Promise<SqliteError | undefined> {
+  /** @param isLast the next run takes up the timeline and the seqs where they stand */
+  async #write(batch: Batch, isLast = false): Promise<SqliteError | undefined> {
     const trims = this.log.nextTrims
     const timeline = this.#clock.timeline()
     const meta: [key: string, value: string | number][] = []
@@ -242,28 +253,31 @@ export class SqliteStore implements Store {
       this.#trimmedSeq = Math.max(this.#trimmedSeq, ...trims.map((seq) => seq ?? 0))
       meta.push(['trimmed_to', this.#trimmedSeq])
     }
-    const isTimelineDue = timeline.lastMs > this.#timelineMs
-    const lastMs = timeline.lastMs + timelineAheadMs
+    const isTimelineDue = isLast || timeline.lastMs > this.#timelineMs
+    const lastMs = timeline.lastMs + (isLast ? 0 : timelineStepMs)
     if (isTimelineDue) meta.push(['timeline', JSON.stringify({ ...timeline, lastMs })])
+    const { lastSeq = 0 } = batch
+    const isCeilingDue = isLast || (!batch.isSynced && lastSeq > this.#seqCeiling)
+    const seqCeiling = isLast ? 0 : lastSeq + seqsAhead
+    if (isCeilingDue) meta.push(['seq_ceiling', seqCeiling])
     const values = [
       ...lanes.map((lane) => trims?.[lane] ?? null),
       ...batch.values,
       meta.length === 0 ? null : JSON.stringify(meta),
     ]
     const startedMs = this.#clock.nowMs()
-    return new Promise((resolve) => {
-      this.#files.insert.run(values, (error) => {
-        const slowness = this.#pace.add(this.#clock.nowMs() - startedMs)
-        if (slowness !== undefined) this.#owner?.onSlow?.(slowness.durationMs)
-        if (error !== undefined && isDamage(error)) this.#isDamaged = true
-        if (error === undefined) {
-          if (isTimelineDue) this.#timelineMs = lastMs
-          this.log.onCommitted(batch.lastSeq, trims)
-          this.#trimSoon()
-        }
-        resolve(error)
-      })
-    })
+    const error = await this.#files.commits.write(values, batch.isSynced || isCeilingDue)
+    const slowness = this.#pace.add(this.#clock.nowMs() - startedMs)
+    if (slowness !== undefined) this.#owner?.onSlow?.(slowness.durationMs)
+    if (error !== undefined) {
+      if (isDamage(error)) this.#isDamaged = true
+      return error
+    }
+    if (isTimelineDue) this.#timelineMs = lastMs
+    if (isCeilingDue) this.#seqCeiling = seqCeiling
+    this.log.onCommitted(batch.lastSeq, trims)
+    this.#trimSoon()
+    return undefined
   }
 
   /** Before each write. What cannot be put in order now is tried again before the next one. */
@@ -334,7 +348,7 @@ export class SqliteStore implements Store {
   }
 }
 
-function sessionStore(join: () => Batch, claims: SoleClaims): SessionStore {
+function sessionStore(join: (durability?: Durability) => Batch, claims: SoleClaims): SessionStore {
   return {
     claim: (clientId, answer) => answer({ kind: 'ours', epoch: claims.claim(clientId), record: undefined }),
     release: (clientId, epoch) => claims.release(clientId, epoch),
@@ -343,7 +357,7 @@ function sessionStore(join: () => Batch, claims: SoleClaims): SessionStore {
       if (claims.save(record.clientId, record.epoch)) batch.saveSession(record)
     },
     saveCursor: (clientId, cursor) => {
-      const batch = join()
+      const batch = join('ram')
       if (claims.isSaved(clientId)) batch.saveCursor(clientId, cursor)
     },
     saveOutbound: (clientId, outbound) => {

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { loadSettingsApart } from '../../config/load-apart.ts'
 import type { Profile } from '../../config/option.ts'
-import type { Settings } from '../../config/settings.ts'
+import { type Settings, safestDurability } from '../../config/settings.ts'
 import type { Finding } from '../doctor/finding.ts'
 import { complainOf, print } from '../output.ts'
 
@@ -54,7 +54,7 @@ async function examine(settings: Settings, wallMs: number): Promise<Finding[]> {
   const machine = await import('../doctor/machine.ts')
   const running = await examineRunning(settings.dataDir)
   const disk = machine.examineDisk(settings)
-  const isKept = settings.store.durability !== 'ram'
+  const isKept = safestDurability(settings) !== 'ram'
   const { commitIntervalMs } = settings.store
   const lasting: Finding[] = []
   if (running?.traffic !== undefined) {

@@ -2,7 +2,7 @@
 import { X509Certificate } from 'node:crypto'
 import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import type { Settings } from '../../config/settings.ts'
+import { type Settings, safestDurability } from '../../config/settings.ts'
 import { bytesText, durationText, type Finding } from './finding.ts'
 
 /** `statfs` of Linux says what a file system is by a number. */
@@ -33,7 +33,8 @@ export interface Disk {
   readonly freeBytes: number
 }
 
-export function examineDisk({ dataDir, store }: Settings): Disk {
+export function examineDisk(settings: Settings): Disk {
+  const { dataDir } = settings
   const place = nearestExisting(dataDir)
   const findings: Finding[] = []
   const { type, bavail, bsize } = statfsSync(place)
@@ -42,10 +43,10 @@ export function examineDisk({ dataDir, store }: Settings): Disk {
   findings.push(writability(dataDir, place))
   findings.push({
     topic: 'file system',
-    state: warning === undefined || store.durability === 'ram' ? 'ok' : 'warn',
+    state: warning === undefined || safestDurability(settings) === 'ram' ? 'ok' : 'warn',
     text: warning === undefined ? name : `${name}: ${warning}`,
   })
-  findings.push(freeSpace(freeBytes, store))
+  findings.push(freeSpace(freeBytes, settings))
   return { findings, freeBytes }
 }
 
@@ -63,10 +64,11 @@ function writability(dataDir: string, place: string): Finding {
   return { topic, state: 'ok', text: place === dataDir ? dataDir : `${dataDir}, which is made at the first start` }
 }
 
-function freeSpace(freeBytes: number, { backlogBytesMax, durability, freeBytesMin }: Settings['store']): Finding {
+function freeSpace(freeBytes: number, settings: Settings): Finding {
+  const { backlogBytesMax, freeBytesMin } = settings.store
   const topic = 'free space'
   const text = bytesText(freeBytes)
-  if (durability === 'ram') return { topic, state: 'ok', text }
+  if (safestDurability(settings) === 'ram') return { topic, state: 'ok', text }
   if (freeBytes < freeBytesMin) {
     return { topic, state: 'fail', text: `${text}, less than store.free_bytes_min (${bytesText(freeBytesMin)})` }
   }

@@ -1,5 +1,6 @@
 /** What the settings promise, and for how long: the part of the doctor that only calculates. */
-import type { Settings } from '../../config/settings.ts'
+import type { Durability } from '../../config/durability.ts'
+import { type Settings, safestDurability } from '../../config/settings.ts'
 import { durationText, type Finding } from './finding.ts'
 
 /** What a message costs in the file beside its topic and payload, in bytes: measured, rounded up. */
@@ -15,32 +16,56 @@ export interface Traffic {
   readonly bytesEach: number
 }
 
-export function survival({ store }: Settings): Finding[] {
+export function survival(settings: Settings): Finding[] {
+  const { store } = settings
   const kept = 'QoS 1 and 2, for sessions that are kept and for bridges'
   const crash = {
     disk: `an acknowledged message (${kept}) survives a crash of the broker: it is acknowledged once it is on the disk`,
     os: `an acknowledged message (${kept}) survives a crash of the broker`,
-    ram: 'nothing survives a crash of the broker: store.durability is "ram"',
+    ram: 'what was acknowledged in the last moments does not survive a crash of the broker: store.durability is "ram"',
   }
   const powerCut = {
     disk: 'it survives a power cut as well, as far as the disk tells the truth about what it has written',
-    os: 'a power cut may take what was acknowledged in the last seconds: store.durability is "os"',
-    ram: 'nothing survives a power cut',
+    os: 'a power cut may take what was acknowledged in the last half minute: store.durability is "os"',
+    ram: 'a power cut may take what was acknowledged in the last half minute: store.durability is "ram"',
   }
+  const nothing = 'nothing survives the end of the broker: every durability is "ram", so no file is written'
+  const isKept = safestDurability(settings) !== 'ram'
   const state = store.durability === 'disk' ? 'ok' : 'warn'
   return [
-    { topic: 'crash', state: store.durability === 'ram' ? 'warn' : 'ok', text: crash[store.durability] },
-    { topic: 'power cut', state, text: powerCut[store.durability] },
+    {
+      topic: 'crash',
+      state: store.durability === 'ram' ? 'warn' : 'ok',
+      text: isKept ? crash[store.durability] : nothing,
+    },
+    { topic: 'power cut', state, text: isKept ? powerCut[store.durability] : nothing },
+    ...exceptions(settings),
     { topic: 'QoS 0', state: 'note', text: 'messages with QoS 0 are never kept for clients that are away' },
   ]
 }
 
+/** Lanes and rules that keep messages more or less safely than the rest. */
+function exceptions({ lane, topic, store }: Settings): Finding[] {
+  const survives: Record<Durability, string> = {
+    disk: 'acknowledged messages survive a crash and a power cut',
+    os: 'acknowledged messages survive a crash of the broker; a power cut may take those of the last half minute',
+    ram: 'messages are acknowledged at once; a crash may take those of the last moments, a power cut those of the last half minute',
+  }
+  const lanes = Object.entries(lane).filter(([, { durability }]) => durability !== store.durability)
+  const rules = topic.filter((rule) => rule.durability !== undefined && rule.durability !== lane[rule.lane].durability)
+  return [
+    ...lanes.map(([name, { durability }]) => ({ name: `lane ${name}`, durability })),
+    ...rules.map(({ filter, durability = 'disk' }) => ({ name: filter, durability })),
+  ].map(({ name, durability }) => ({ topic: name, state: 'note', text: survives[durability] }))
+}
+
 /** How long clients and bridges may be away before something is dropped. @param freeBytes of the disk */
 export function endurance(settings: Settings, traffic: Traffic, freeBytes: number): Finding {
-  const { backlogBytesMax, backlogCountMax, durability, freeBytesMin } = settings.store
+  const { backlogBytesMax, backlogCountMax, freeBytesMin } = settings.store
   const byBytes = backlogBytesMax / traffic.bytesEach
   const diskBytes = Math.max(0, freeBytes - freeBytesMin)
-  const byDisk = durability === 'ram' ? Number.POSITIVE_INFINITY : diskBytes / fileBytes(traffic.bytesEach)
+  const byDisk =
+    safestDurability(settings) === 'ram' ? Number.POSITIVE_INFINITY : diskBytes / fileBytes(traffic.bytesEach)
   const count = Math.min(byBytes, backlogCountMax, byDisk)
   const bound =
     count === byDisk ? 'free space' : count === byBytes ? 'store.backlog_bytes_max' : 'store.backlog_count_max'

@@ -3,6 +3,7 @@
  * `[[topic]]`: which topics are of which kind.
  */
 import { z } from 'zod'
+import { durabilities } from '../durability.ts'
 import { choice, option, optional, required, topicFilter, wholeNumber } from '../option.ts'
 
 const gibibyte = 1024 ** 3
@@ -48,6 +49,11 @@ function laneTable(name: LaneName) {
       'no limit',
       'Messages that have waited longer are dropped and counted.',
     ),
+    durability: optional(
+      choice(durabilities),
+      'store.durability',
+      'What an acknowledged message of this lane survives: "disk" a power cut, "os" the end of the process, "ram" neither.',
+    ),
     when_full: option(
       choice(['drop_oldest', 'drop_newest', 'refuse']),
       whenFull[name],
@@ -60,6 +66,7 @@ export function topicSection() {
   const rule = z.strictObject({
     filter: required(topicFilter(), 'Which topics, as they are at this broker.'),
     lane: required(choice(laneNames), 'What kind of messages these are.'),
+    durability: optional(choice(durabilities), 'that of the lane', 'What they survive once they are acknowledged.'),
   })
   return option(z.array(rule), [], 'Rules by topic. The first whose filter matches decides.')
 }

@@ -1,5 +1,6 @@
 /** `[store]`: how safe a message is once it is acknowledged, and how much may pile up. */
 import { z } from 'zod'
+import { durabilities } from '../durability.ts'
 import { choice, option, type Profile, wholeNumber } from '../option.ts'
 
 const gibibyte = 1024 ** 3
@@ -7,9 +8,9 @@ const gibibyte = 1024 ** 3
 export function storeSection(profile: Profile) {
   return z.strictObject({
     durability: option(
-      choice(['disk', 'os', 'ram']),
+      choice(durabilities),
       'disk',
-      'What an acknowledged message with QoS 1 or 2 survives: "disk" a power cut, "os" the end of the process but not of the machine, "ram" nothing.',
+      'What an acknowledged message with QoS 1 or 2 survives, unless its lane or a rule under [[topic]] says otherwise: "disk" a power cut, "os" the end of the process but not of the machine, "ram" neither: it is acknowledged at once and written with the next commit. Sessions are kept as safely as the safest messages. Where all is "ram", no file is written.',
     ),
     commit_interval_ms: option(
       wholeNumber(0, 1000, 'milliseconds'),
