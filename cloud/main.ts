@@ -23,7 +23,7 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
   try {
     const marks = new Marks(store.marks)
     const methods = await authenticationMethods(settings, systemRandom)
-    const receiver = new GatewayReceiver(marks)
+    const receiver = new GatewayReceiver(marks, clock)
     const broker = new Broker({
       settings: brokerSettings(settings, '$fleet/loss'),
       clock,

@@ -25,7 +25,7 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
   try {
     const marks = new Marks(store.marks)
     const methods = await authenticationMethods(settings, systemRandom)
-    const receiver = new GatewayReceiver(marks)
+    const receiver = new GatewayReceiver(marks, clock)
     const broker = new Broker({
       settings: brokerSettings(settings, '$edge/loss'),
       clock,

@@ -11,6 +11,7 @@ import type { BridgeStatus } from '../ports/bridge-status.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { GateLink, LocalBroker } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
+import { retainedTalk } from '../ports/peer.ts'
 import type { Ticket } from '../ports/store.ts'
 import { type AckType, PacketType } from '../protocol/packet.ts'
 import { Publish } from '../protocol/packets/publish.ts'
@@ -25,6 +26,7 @@ import { Monitor, type MonitorSettings } from './monitor.ts'
 import { type Pace, Pacer } from './pacer.ts'
 import type { GatewayReceiver } from './receiver.ts'
 import { subscriptionsFor } from './remote-subscriptions.ts'
+import { RetainedExchange } from './retained-exchange.ts'
 import { Sender } from './sender.ts'
 import { Starter, type StarterSettings } from './starter.ts'
 import type { Uplink, UplinkOwner } from './uplink.ts'
@@ -52,12 +54,15 @@ export class Bridge implements UplinkOwner {
   readonly #starter: Starter
   readonly #loops: LoopGuard
   readonly #monitor: Monitor
+  readonly #retained: RetainedExchange
   /** Acknowledgements to the remote side that wait for the local commit. */
   readonly #acks: RingQueue<{ readonly ticket: Ticket; readonly packetId: number; readonly type: AckType }>
   readonly #devices: DeviceList | undefined
   /** The connection, as the receiving end of numbered messages. */
   #gate: GateLink
   #isPeer = false
+  /** How far the timeline of the remote side is ahead of ours. */
+  #aheadMs = 0
   #receivedCount = 0
   #look: Timer | undefined
 
@@ -105,8 +110,18 @@ export class Bridge implements UplinkOwner {
       uplink: () => this.#uplink,
       onDurable: (ticket) => this.#onDurable(ticket),
     })
+    this.#retained = new RetainedExchange({ settings, clock, log, sender: this.#sender, uplink: this.#uplink })
     const bridge = this
-    this.#monitor = new Monitor({ settings, epoch, clock, log, local, sender: this.#sender, uplink: this.#uplink })
+    this.#monitor = new Monitor({
+      settings,
+      epoch,
+      clock,
+      log,
+      local,
+      sender: this.#sender,
+      uplink: this.#uplink,
+      retained: this.#retained,
+    })
     this.#starter = new Starter(settings, clock, {
       get isStopped() {
         return bridge.#uplink.state === 'stopped'
@@ -127,6 +142,7 @@ export class Bridge implements UplinkOwner {
     this.#in = new Mapping(rules.in, 'in')
     this.#sender.subscribe(new Mapping(rules.out, 'out'))
     this.#uplink.subscribe(subscriptionsFor(rules.in))
+    this.#retained.map(rules.out, rules.in)
   }
 
   get status(): BridgeStatus {
@@ -143,6 +159,7 @@ export class Bridge implements UplinkOwner {
     this.#look = this.#clock.after(lookMs, () => this.#lookAround())
     const probe = this.#monitor.look()
     if (probe !== undefined) this.#tell(probe)
+    this.#retained.look()
   }
 
   /**
@@ -184,18 +201,22 @@ export class Bridge implements UplinkOwner {
     return this.#receiver.open(undefined, `$bridge/${this.#settings.name}`)
   }
 
-  onOnline({ inflightMax, isPeer, isSessionPresent, version }: RemoteSide): void {
+  onOnline(remote: RemoteSide): void {
+    const { isPeer, isSessionPresent, version } = remote
     this.#isPeer = isPeer
+    this.#aheadMs = remote.aheadMs ?? 0
     this.#loops.remoteKnows(version)
     if (!isSessionPresent) this.#sender.session.forgetIncoming()
     this.#tell(this.#herald.tell('online'))
     this.#tellDevices()
     this.#monitor.connected(isPeer)
-    this.#sender.attach(inflightMax, isPeer)
+    this.#sender.attach(remote)
+    this.#retained.online(remote)
   }
 
   onOffline(): void {
     this.#monitor.disconnected()
+    this.#retained.offline()
     this.#sender.detach()
   }
 
@@ -241,7 +262,8 @@ export class Bridge implements UplinkOwner {
       this.#uplink.retreat('the local store takes nothing now')
       return
     }
-    const admission = qos === 0 ? 'unnumbered' : this.#gate.admit(mapped ?? message)
+    const admission = this.#gate.admit(mapped ?? message)
+    if (mapped !== undefined) this.#adopt(mapped, message)
     const ticket = mapped === undefined || admission === 'again' ? 0 : session.publish(mapped)
     if (packetId === 0) return
     // A numbered message is acknowledged once it is known that it came.
@@ -250,10 +272,21 @@ export class Bridge implements UplinkOwner {
     else this.#acknowledge(packetId, qos === 2 ? PacketType.pubrec : PacketType.puback, due)
   }
 
+  /** Makes what came along with a message ours: QoS within the rule, time on our timeline. */
+  #adopt(mapped: Publish, { topic, qos }: Publish): void {
+    if (mapped.qos > qos) {
+      mapped.qos = this.#in.qosOf(topic, mapped.qos)
+      // The packet id is that of the message on the wire, which has no handshake.
+      mapped.packetId = 0
+    }
+    if (mapped.changedAtMs !== undefined) mapped.changedAtMs -= this.#aheadMs
+  }
+
   /** What the broker above says about the bridge itself. */
   #onBridgeMessage(message: Publish): void {
     const payload = message.payload.toString()
     if (message.topic === '$bridge/answer') this.#monitor.answered(payload)
+    else if (message.topic === retainedTalk.answer) this.#retained.onAnswer(payload)
     else if (message.topic === '$bridge/pace') this.setPace(readPace(payload))
     if (message.packetId !== 0) this.#uplink.acknowledge(message.packetId)
   }

@@ -1,5 +1,6 @@
 /** CONNECT and CONNACK of a bridge: what this end says of itself, and what the remote side turns out to be. */
 import { bridgeProperty } from '../ports/gateway-topics.ts'
+import { nowProperty } from '../protocol/crossing.ts'
 import { type Connack, type Connect, PacketType, type Qos, type UserProperties, type Will } from '../protocol/packet.ts'
 import type { Dialect } from './routes.ts'
 
@@ -35,6 +36,8 @@ export interface RemoteSide {
   readonly echoes: boolean
   /** What it calls itself on the way of a message (path.ts); undefined when it does not say. */
   readonly id: string | undefined
+  /** How far its timeline is ahead of ours, to half a round trip; undefined when it does not say. */
+  readonly aheadMs: number | undefined
 }
 
 /** What a remote side allows us to send. */
@@ -80,13 +83,20 @@ export function termsOf({ properties }: Connack, settings: HandshakeSettings): T
   }
 }
 
+/**
+ * @param askedAtMs when CONNECT left
+ * @param answeredAtMs when CONNACK came
+ */
 export function remoteSideOf(
-  connack: Connack,
+  { properties, sessionPresent }: Connack,
   settings: HandshakeSettings,
   { version, isBridge }: Dialect,
+  askedAtMs: number,
+  answeredAtMs: number,
 ): RemoteSide {
-  const { properties, sessionPresent } = connack
-  const id = properties?.userProperties?.find(([name]) => name === bridgeProperty)?.[1]
+  const said = new Map(properties?.userProperties)
+  const id = said.get(bridgeProperty)
+  const remoteMs = Number(said.get(nowProperty) ?? Number.NaN)
   return {
     inflightMax: Math.min(settings.inflightMax, properties?.receiveMaximum ?? 65_535), // [MQTT-3.3.4-7]
     isPeer: id !== undefined,
@@ -94,5 +104,6 @@ export function remoteSideOf(
     isSessionPresent: sessionPresent,
     echoes: version === 4 && !isBridge,
     id,
+    aheadMs: Number.isNaN(remoteMs) ? undefined : remoteMs - (askedAtMs + answeredAtMs) / 2,
   }
 }

@@ -24,6 +24,12 @@ export interface MonitorSettings {
   readonly stuckSeconds: number
 }
 
+/** Retained topics that were found to differ. */
+export interface RetainedCounts {
+  readonly sentCount: number
+  readonly receivedCount: number
+}
+
 /** How often `$SYS` is told, and a long drain in the log. */
 const tellMs = 10_000
 const drainLogMs = 60_000
@@ -39,6 +45,7 @@ export class Monitor {
   readonly #local: LocalBroker
   readonly #sender: Sender
   readonly #uplink: Uplink
+  readonly #retained: RetainedCounts
   readonly #health: Health
   readonly #drain = new DrainRate()
   readonly #use = new WireUse()
@@ -56,6 +63,7 @@ export class Monitor {
     local: LocalBroker
     sender: Sender
     uplink: Uplink
+    retained: RetainedCounts
   }) {
     this.#settings = parts.settings
     this.#epoch = parts.epoch
@@ -64,6 +72,7 @@ export class Monitor {
     this.#local = parts.local
     this.#sender = parts.sender
     this.#uplink = parts.uplink
+    this.#retained = parts.retained
     this.#health = new Health(parts.settings.probeSeconds * 1000, parts.settings.stuckSeconds * 1000)
   }
 
@@ -139,6 +148,8 @@ export class Monitor {
       timeToEmptyMs: timeToEmptyMs === undefined || !Number.isFinite(timeToEmptyMs) ? null : Math.round(timeToEmptyMs),
       forwardedCount: this.#sender.forwardedCount,
       rejectedCount: this.#sender.rejectedCount,
+      retainedSentCount: this.#retained.sentCount,
+      retainedReceivedCount: this.#retained.receivedCount,
       underWayCount: this.#sender.underWayCount,
       roundTripMs: this.#uplink.roundTripMs,
       commitMs: this.#health.answerMs ?? null,
@@ -176,6 +187,8 @@ export class Monitor {
       ['queue/seconds_to_empty', seconds(status.timeToEmptyMs)],
       ['messages/forwarded', String(status.forwardedCount)],
       ['messages/rejected', String(status.rejectedCount)],
+      ['retained/sent', String(status.retainedSentCount)],
+      ['retained/received', String(status.retainedReceivedCount)],
       ['bytes/day', String(status.bytesPerDay)],
     ]
     for (const [name, value] of values) this.#local.tell(`bridges/${this.#settings.name}/${name}`, value)

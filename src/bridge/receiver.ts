@@ -6,11 +6,15 @@
  *   seq <= mark: came before          previous <= mark: nothing is missing
  *   otherwise new                     otherwise a gap, explained by what the sender dropped on purpose, or not
  */
+import type { Clock } from '../ports/clock.ts'
 import type { Admission, GateLink, PublishGate } from '../ports/local.ts'
+import type { PeerLink } from '../ports/peer.ts'
 import type { Durability } from '../ports/store.ts'
+import { takeCrossing } from '../protocol/crossing.ts'
 import { findNumber, findSkips, type MessageNumber, type Skip, withoutNumber } from '../protocol/message-number.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Marks } from './marks.ts'
+import { RetainedAnswerer } from './retained-answerer.ts'
 
 /** Messages that a peer sent, or meant to send, and that are not here. */
 export interface Gap {
@@ -28,15 +32,18 @@ export interface Gap {
 
 export class GatewayReceiver implements PublishGate {
   readonly #marks: Marks
+  readonly #clock: Clock
   /** Told of every gap, before the message behind it goes on; publishes nothing inside the call. */
   onGap: ((gap: Gap) => void) | undefined
 
-  constructor(marks: Marks) {
+  constructor(marks: Marks, clock: Clock) {
     this.#marks = marks
+    this.#clock = clock
   }
 
-  open(identity: string | undefined, clientId: string): ReceiverLink {
-    return new ReceiverLink(this, this.#marks, `${identity ?? ''}/${clientId}`, identity ?? clientId)
+  open(identity: string | undefined, clientId: string, peer?: PeerLink): ReceiverLink {
+    const answerer = peer && new RetainedAnswerer(this.#clock, peer)
+    return new ReceiverLink(this, this.#marks, `${identity ?? ''}/${clientId}`, identity ?? clientId, answerer)
   }
 }
 
@@ -46,16 +53,33 @@ export class ReceiverLink implements GateLink {
   readonly #marks: Marks
   readonly #key: string
   readonly #peer: string
+  readonly #answerer: RetainedAnswerer | undefined
   readonly #lanes = new Map<number, LaneState>()
 
-  constructor(receiver: GatewayReceiver, marks: Marks, key: string, peer: string) {
+  constructor(
+    receiver: GatewayReceiver,
+    marks: Marks,
+    key: string,
+    peer: string,
+    answerer: RetainedAnswerer | undefined,
+  ) {
     this.#receiver = receiver
     this.#marks = marks
     this.#key = key
     this.#peer = peer
+    this.#answerer = answerer
+  }
+
+  ask(payload: string): void {
+    this.#answerer?.ask(payload)
+  }
+
+  close(): void {
+    this.#answerer?.close()
   }
 
   admit(message: Publish, durability?: Durability): Admission {
+    takeCrossing(message)
     const { properties } = message
     const userProperties = properties?.userProperties
     if (userProperties === undefined) return 'unnumbered'

@@ -10,9 +10,11 @@ import { Lane, laneNames, lanes } from '../ports/lane.ts'
 import type { LocalBroker, LocalSession } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Seq, Ticket } from '../ports/store.ts'
-import type { PublishProperties, Qos } from '../protocol/packet.ts'
+import { crossingProperties } from '../protocol/crossing.ts'
+import type { PublishProperties, Qos, UserProperties } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import { ReasonCode, reasonName } from '../protocol/reason.ts'
+import type { RemoteSide } from './handshake.ts'
 import { LaneSender, type Outlet } from './lane-sender.ts'
 import { type LoopGuard, withPath } from './loop-guard.ts'
 import type { Mapping } from './mapping.ts'
@@ -50,6 +52,8 @@ export class Sender implements Outlet {
   readonly #underWay = new Set<number>()
   #out: Mapping
   #isPeer = false
+  /** How far the timeline of the remote side is ahead of ours; undefined = it does not say. */
+  #aheadMs: number | undefined
   #waiting: Timer | undefined
   forwardedCount = 0
   rejectedCount = 0
@@ -138,9 +142,10 @@ export class Sender implements Outlet {
     return this.#lanes.map(({ ackedSeq }) => ackedSeq)
   }
 
-  /** @param isPeer the remote side is a Tidegate, which knows the numbers of messages */
-  attach(inflightMax: number, isPeer: boolean): void {
+  /** @param remote when it is a Tidegate it knows the numbers of messages */
+  attach({ inflightMax, isPeer, aheadMs }: RemoteSide): void {
     this.#isPeer = isPeer
+    this.#aheadMs = isPeer ? aheadMs : undefined
     this.#pacer.connected(inflightMax)
     for (const { session } of this.#lanes) session.attach(inflightMax)
   }
@@ -209,7 +214,9 @@ export class Sender implements Outlet {
       lane.underWayCount++
     }
     this.#pacer.sent(sentQos > 0 ? packetId : 0)
-    const properties = this.#propertiesFor(message, path, isNumbered ? lane : undefined, packetId, seq)
+    const crossing = this.#isPeer ? this.#crossing(message, ruled, sentQos, retain) : []
+    const number = isNumbered ? lane.numbering.number(seq, packetId) : []
+    const properties = this.#propertiesFor(message, path, crossing, number)
     if (this.#uplink().publish(mapped, sentQos, retain, dup, packetId, properties)) {
       this.forwardedCount++
       return
@@ -226,19 +233,35 @@ export class Sender implements Outlet {
     if (lane.lane === Lane.event) this.#onDurable(ticket)
   }
 
+  /**
+   * What is retained here goes up now, QoS 0: what is lost with the connection is found missing on the next one.
+   * @returns false when it has to end here
+   */
+  sendRetained(message: Publish, topic: string): boolean {
+    const path = this.#loops.out(message)
+    if (path === undefined) return false
+    const qos = this.#out.qosOf(message.topic, message.qos)
+    const properties = this.#propertiesFor(message, path, this.#crossing(message, qos, 0, true), [])
+    return this.#uplink().publish(message.withTopic(topic), 0, true, false, 0, properties)
+  }
+
+  #crossing(message: Publish, qos: Qos, sentQos: Qos, retain: boolean): UserProperties {
+    const { changedAtMs } = message
+    const isTimed = retain && changedAtMs !== undefined && this.#aheadMs !== undefined
+    if (qos === sentQos && !isTimed) return []
+    return crossingProperties(qos, sentQos, isTimed ? changedAtMs + (this.#aheadMs ?? 0) : undefined)
+  }
+
   #propertiesFor(
     message: Publish,
     path: readonly string[],
-    numbered: LaneSender | undefined,
-    packetId: number,
-    seq: Seq,
+    crossing: UserProperties,
+    number: UserProperties,
   ): PublishProperties {
     const isExpiring = message.expiresAtMs !== Number.POSITIVE_INFINITY
-    const passed = withPath(message.properties?.userProperties, path)
-    const number = numbered?.numbering.number(seq, packetId)
     return {
       ...message.properties,
-      userProperties: number === undefined ? passed : [...passed, ...number],
+      userProperties: [...withPath(message.properties?.userProperties, path), ...crossing, ...number],
       ...(isExpiring && { messageExpiryInterval: this.#secondsLeft(message) }), // [MQTT-3.3.2-6]
     }
   }

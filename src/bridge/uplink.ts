@@ -119,6 +119,7 @@ export class Uplink {
   #isFlushQueued = false
   #isLinkFull = false
   #terms: Terms = { packetBytesMax: 0, qosMax: 2, isRetainTaken: true, keepAliveMs: 0 }
+  #greetedAtMs = 0
   #onlineSinceMs = 0
 
   /** @param parts.dialers one for each address, the preferred one first */
@@ -259,6 +260,7 @@ export class Uplink {
     this.#isLinkFull = false
     const timer = this.#clock.after(settings.connectTimeoutMs, () => this.#fail('no CONNACK in time'))
     this.#state = { at: 'connecting', link, timer }
+    this.#greetedAtMs = this.#clock.nowMs()
     this.#send(connectPacket(settings, dialect, greeting))
     this.#watch.connecting()
     // What comes late from a link that was given up is nobody's.
@@ -293,7 +295,8 @@ export class Uplink {
     this.#onlineSinceMs = this.#clock.nowMs()
     this.#terms = termsOf(connack, this.#settings)
     this.#watch.connected(this.#terms.keepAliveMs)
-    const remote = remoteSideOf(connack, this.#settings, this.#routes.dialect)
+    const { dialect } = this.#routes
+    const remote = remoteSideOf(connack, this.#settings, dialect, this.#greetedAtMs, this.#onlineSinceMs)
     if (!remote.isSessionPresent) this.#subscriptions.forget()
     this.#state = { at: 'subscribing', link: state.link, remote }
     this.#askForSubscriptions(remote.isPeer)

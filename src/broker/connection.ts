@@ -48,6 +48,7 @@ import { greeted, isPeer, type Mount } from './mount.ts'
 import { type Agreement, boundedExpirySeconds } from './negotiate.ts'
 import { Outbox } from './outbox.ts'
 import { Pace } from './pace.ts'
+import { PeerView } from './peer-view.ts'
 import { goodbye } from './redirect.ts'
 import type { Recipient } from './router.ts'
 import type { Attachment, Session } from './session.ts'
@@ -280,7 +281,7 @@ export class Connection implements LinkOwner, Attachment {
       return
     }
     const { session, isPresent } = opened
-    this.#adopt(agreement, mount)
+    this.#adopt(agreement, mount, principal)
     this.#extended = extended
     this.#state = { at: 'open', session, principal }
     if (isPeer(connect, mount)) this.#outbox.numberFor(session, agreement.inflightMax)
@@ -291,7 +292,7 @@ export class Connection implements LinkOwner, Attachment {
       sessionPresent: isPresent, // [MQTT-3.2.2-2] [MQTT-3.2.2-3]
       reasonCode: ReasonCode.success,
       properties: {
-        ...greeted(connect, mount, agreement.connackProperties),
+        ...greeted(connect, mount, agreement.connackProperties, core.clock.nowMs()),
         ...extended?.properties(authenticationData),
       },
     })
@@ -308,7 +309,7 @@ export class Connection implements LinkOwner, Attachment {
     core.delivery.attached(session, this)
   }
 
-  #adopt(agreement: Agreement, mount: Mount): void {
+  #adopt(agreement: Agreement, mount: Mount, principal: Principal): void {
     const { prefix, gateway } = mount
     this.#clientId = agreement.clientId
     this.#keepAliveMs = agreement.keepAliveMs
@@ -319,7 +320,9 @@ export class Connection implements LinkOwner, Attachment {
     this.#incoming.mountpoint = prefix
     this.#incoming.gateway = gateway
     this.#outbox.useAliases(agreement.topicAliasMaximum)
-    if (gateway !== '') this.#incoming.gate = this.#core.gate?.open(this.#link.identity, agreement.clientId)
+    if (gateway === '') return
+    const peer = new PeerView(this.#core, principal, this.#mount, this.#outbox)
+    this.#incoming.gate = this.#core.gate?.open(this.#link.identity, agreement.clientId, peer)
   }
 
   /** Answers CONNECT with a refusal and closes [MQTT-3.1.4-2] [MQTT-3.2.2-7]. @param why empty = the code says it all */
@@ -487,6 +490,7 @@ export class Connection implements LinkOwner, Attachment {
     this.#core.wheel.cancel(this.#timer)
     this.#core.connections.delete(this)
     this.#acks.close()
+    this.#incoming.gate?.close()
     this.#pace?.close()
     this.#core.counters.connectionCount = this.#core.connections.size
   }

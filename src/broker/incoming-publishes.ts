@@ -5,6 +5,7 @@
 import type { Principal } from '../ports/auth.ts'
 import { mountBridgeTopic } from '../ports/gateway-topics.ts'
 import type { GateLink } from '../ports/local.ts'
+import { retainedTalk } from '../ports/peer.ts'
 import { PacketFault } from '../protocol/fault.ts'
 import { PacketType } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
@@ -44,6 +45,12 @@ export class IncomingPublishes {
       return
     }
     if (qos > 0) this.#checkReceiveMaximum(session)
+    if (this.gate !== undefined && resolved.topic.startsWith(retainedTalk.question)) {
+      this.gate.ask(resolved.payload.toString())
+      if (qos === 1)
+        this.#acks.acknowledge(this.#acks.ticketOf(session), PacketType.puback, packetId, ReasonCode.success)
+      if (qos < 2) return
+    }
     const bridgeTopic = this.gateway === '' ? undefined : mountBridgeTopic(resolved.topic, this.gateway)
     if (bridgeTopic === undefined) {
       publishPath.publish(this.#mounted(resolved), principal, session, this.gate)

@@ -1,6 +1,7 @@
 /** A client inside the process (ports/local.ts): a durable session whose attachment is a consumer, not a link. */
 import { assert } from '../lib/assert.ts'
 import type { LocalConsumer, LocalSession, LocalSessionOptions } from '../ports/local.ts'
+import type { RetainedTopic } from '../ports/retained.ts'
 import type { Seq, Ticket } from '../ports/store.ts'
 import type { Numbering } from '../protocol/numbering.ts'
 import type { Qos, SubscriptionRequest } from '../protocol/packet.ts'
@@ -120,6 +121,13 @@ export class LocalClient implements LocalSession, Attachment {
     this.#core.retained.match(topicFilter, (message) => {
       if (message.expiresAtMs > nowMs) found(message)
     })
+  }
+
+  *retainedHistory(topicFilter: string): Generator<RetainedTopic | undefined> {
+    const nowMs = this.#core.clock.nowMs()
+    for (const found of this.#core.retained.history(topicFilter)) {
+      yield (found?.message?.expiresAtMs ?? Number.POSITIVE_INFINITY) > nowMs ? found : undefined
+    }
   }
 
   canPublish(message: Publish): boolean {

@@ -2,6 +2,7 @@
 import type { Authorizer, Principal } from '../ports/auth.ts'
 import { bridgeProperty, mountBridgeTopic } from '../ports/gateway-topics.ts'
 import type { ListenerTraits } from '../ports/transport.ts'
+import { nowProperty } from '../protocol/crossing.ts'
 import type { ConnackProperties, Connect, Will } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import { mountTopic, parseDelayed } from './delayed-topic.ts'
@@ -32,14 +33,21 @@ export function mayPublishWill(authorizer: Authorizer, principal: Principal, wil
   return bridgeTopicOf(will, mount) !== undefined || authorizer.mayPublish(principal, topic)
 }
 
-/** CONNACK properties; a bridge of ours hears that we are one of its kind. */
+/** CONNACK properties; a bridge of ours hears that we are one of its kind, and what our timeline says. */
 export function greeted(
   connect: Connect,
   mount: Mount,
   properties: ConnackProperties | undefined,
+  nowMs: number,
 ): ConnackProperties | undefined {
   if (!isPeer(connect, mount)) return properties
-  return { ...properties, userProperties: [[bridgeProperty, '1']] }
+  return {
+    ...properties,
+    userProperties: [
+      [bridgeProperty, '1'],
+      [nowProperty, String(Math.round(nowMs))],
+    ],
+  }
 }
 
 /** A bridge of ours, which numbers its messages and wants those to it numbered. */

@@ -5,6 +5,7 @@
 import { unmountBridgeTopic } from '../ports/gateway-topics.ts'
 import type { Seq } from '../ports/store.ts'
 import type { Link } from '../ports/transport.ts'
+import { crossingProperties } from '../protocol/crossing.ts'
 import { encodeAck, encodePacket } from '../protocol/encode.ts'
 import { Numbering } from '../protocol/numbering.ts'
 import { OutputBuffer } from '../protocol/output.ts'
@@ -112,11 +113,13 @@ export class Outbox implements Flushable {
     recipient: Recipient | undefined,
   ): boolean {
     const numbering = this.#numbering
-    if (numbering === undefined || seq === 0) {
-      return this.sendPublish(message, qos, retain, dup, packetId, recipient, undefined)
-    }
-    const number = numbering.number(seq, packetId)
-    if (this.sendPublish(message, qos, retain, dup, packetId, recipient, number)) return true
+    if (numbering === undefined) return this.sendPublish(message, qos, retain, dup, packetId, recipient, undefined)
+    const isFull = message.qos === 2 && qos === 1
+    const crossing =
+      retain || isFull ? crossingProperties(isFull ? 2 : qos, qos, retain ? message.changedAtMs : undefined) : []
+    if (seq === 0) return this.sendPublish(message, qos, retain, dup, packetId, recipient, crossing)
+    const extra = [...crossing, ...numbering.number(seq, packetId)]
+    if (this.sendPublish(message, qos, retain, dup, packetId, recipient, extra)) return true
     numbering.retract(seq, packetId, 'too_large')
     return false
   }
@@ -221,11 +224,12 @@ export class Outbox implements Flushable {
   ): PublishProperties | undefined {
     const subscriptionIdentifiers = recipient?.subscriptionIdentifiers
     const expires = message.expiresAtMs !== Number.POSITIVE_INFINITY
-    if (subscriptionIdentifiers === undefined && !expires && extra === undefined) return message.properties
+    const hasExtra = extra !== undefined && extra.length > 0
+    if (subscriptionIdentifiers === undefined && !expires && !hasExtra) return message.properties
     return {
       ...message.properties,
       ...(subscriptionIdentifiers && { subscriptionIdentifiers }),
-      ...(extra && { userProperties: [...(message.properties?.userProperties ?? []), ...extra] }),
+      ...(hasExtra && { userProperties: [...(message.properties?.userProperties ?? []), ...extra] }),
       ...(expires && { messageExpiryInterval: this.#secondsLeft(message) }), // [MQTT-3.3.2-6]
     }
   }

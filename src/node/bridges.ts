@@ -46,7 +46,7 @@ async function makeBridge(
   const { mqtt } = settings
   const { local, epoch, clock, random } = parts
   const log = parts.log.child({ part: `bridge ${bridge.name}` })
-  const receiver = new GatewayReceiver(parts.marks)
+  const receiver = new GatewayReceiver(parts.marks, clock)
   receiver.onGap = (gap) => {
     const { lane, firstSeq, lastSeq } = gap
     if (gap.isUnexplained) log.error({ lane, firstSeq, seq: lastSeq }, 'messages of the remote broker are missing')

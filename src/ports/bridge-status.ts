@@ -18,6 +18,9 @@ export interface BridgeStatus {
   readonly timeToEmptyMs: number | null
   readonly forwardedCount: number
   readonly receivedCount: number
+  /** Retained topics that were found to differ after a time apart, and went up, or came down. */
+  readonly retainedSentCount: number
+  readonly retainedReceivedCount: number
   /** Messages that had been here or gone round, and ended here. */
   readonly loopedCount: number
   /** Messages the remote broker will not have, whatever we do. */

@@ -5,6 +5,8 @@ import type { Numbering } from '../protocol/numbering.ts'
 import type { Qos, SubscriptionRequest } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Lane } from './lane.ts'
+import type { PeerLink } from './peer.ts'
+import type { RetainedTopic } from './retained.ts'
 import type { Durability, Seq, Ticket } from './store.ts'
 
 /**
@@ -69,6 +71,11 @@ export interface LocalSession {
   forgetIncoming(): void
   /** Calls `found` with each retained message that `topicFilter` matches and that has not expired. */
   retained(topicFilter: string, found: (message: Publish) => void): void
+  /**
+   * The retained topics that `topicFilter` matches, those that were deleted too, with undefined for each step that came
+   * upon none, so that the caller may pause. What changes meanwhile may be there or not.
+   */
+  retainedHistory(topicFilter: string): Generator<RetainedTopic | undefined>
   /** false: a QoS >= 1 message under this topic would be refused now. */
   canPublish(message: Publish): boolean
   /** The commit that everything written so far is in; 0 when all of it is durable. */
@@ -115,8 +122,8 @@ export interface HouseVoice {
 
 /** Recognises messages that peers number: gateways below us, or the broker above a bridge. */
 export interface PublishGate {
-  /** A peer connected. */
-  open(identity: string | undefined, clientId: string): GateLink
+  /** A peer connected. @param peer not for the broker above a bridge, which asks nothing */
+  open(identity: string | undefined, clientId: string, peer?: PeerLink): GateLink
 }
 
 /**
@@ -129,10 +136,14 @@ export type Admission = 'unnumbered' | 'new' | 'again' | 'wait'
 /** One connection of a peer that numbers its messages. */
 export interface GateLink {
   /**
-   * Asked before anybody else sees the message. What is admitted must be taken.
+   * Asked before anybody else sees the message, which is given what came along with it (protocol/crossing.ts). What is
+   * admitted must be taken.
    * @param durability of what is remembered of it: that of the message
    */
   admit(message: Publish, durability?: Durability): Admission
+  /** A question about retained messages. */
+  ask(payload: string): void
+  close(): void
   /** The message was not taken. @param isForGood it never will be */
   refused(message: Publish, isForGood: boolean): void
 }

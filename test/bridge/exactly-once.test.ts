@@ -9,6 +9,7 @@ import { findNumber, findSkips, formatNumber, formatSkip } from '../../src/proto
 import { Numbering } from '../../src/protocol/numbering.ts'
 import type { UserProperties } from '../../src/protocol/packet.ts'
 import { Publish } from '../../src/protocol/packets/publish.ts'
+import { VirtualClock } from '../fakes/virtual-clock.ts'
 import { durable, noting, numbers, publishMany, World } from './world.ts'
 
 const down = [{ filter: 'cmd/#', qos: 1 as const, localPrefix: '', remotePrefix: '' }]
@@ -36,7 +37,7 @@ t.test('a message number reads back as it was written, and nothing else reads as
 
 t.test('the receiver takes each number of an epoch once and in rising order', async (t) => {
   const stored = new Map<string, Mark>()
-  const receiver = new GatewayReceiver(new Marks({ set: (key, mark) => stored.set(key, mark) }))
+  const receiver = new GatewayReceiver(new Marks({ set: (key, mark) => stored.set(key, mark) }), new VirtualClock())
   const g1 = receiver.open('g1', 'edge')
   const first = message(
     [
@@ -57,12 +58,12 @@ t.test('the receiver takes each number of an epoch once and in rising order', as
 
   const marks = new Marks({ set: () => {} })
   marks.restore('g1/edge/0', { epoch: 'bb', seq: 1 })
-  const restarted = new GatewayReceiver(marks)
+  const restarted = new GatewayReceiver(marks, new VirtualClock())
   t.equal(restarted.open('g1', 'edge').admit(numbered('bb', 1)), 'again', 'after a restart it still knows')
 })
 
 t.test('nothing behind a refused message is taken before it', async (t) => {
-  const receiver = new GatewayReceiver(new Marks({ set: () => {} }))
+  const receiver = new GatewayReceiver(new Marks({ set: () => {} }), new VirtualClock())
   const before = receiver.open('g1', 'edge')
   t.equal(before.admit(numbered('aa', 1)), 'new')
   before.refused(numbered('aa', 2, 1), false)
@@ -74,7 +75,7 @@ t.test('nothing behind a refused message is taken before it', async (t) => {
 
 t.test('a gap is told from messages that were never meant for the receiver', async (t) => {
   const gaps: Gap[] = []
-  const receiver = new GatewayReceiver(new Marks({ set: () => {} }))
+  const receiver = new GatewayReceiver(new Marks({ set: () => {} }), new VirtualClock())
   receiver.onGap = (gap) => gaps.push(gap)
   const link = receiver.open('g1', 'edge')
   const sender = new Numbering('aa', 0, 0, 16)
@@ -293,3 +294,39 @@ function fitful(store: Store, gate: { isWritable: boolean }): Store {
     },
   })
 }
+
+t.test('QoS 2 arrives as QoS 2 in both directions, once, although the link is cut', async (t) => {
+  const full = (filter: string) => [{ filter, qos: 2 as const, localPrefix: '', remotePrefix: '' }]
+  const world = await World.make({ out: full('temp'), in: full('cmd/#') })
+  world.passMs(500)
+  const above = world.cloud.connect(durable('above'))
+  above.subscribe('g/gw1/temp', { qos: 2 })
+  const below = world.edge.connect(durable('below'))
+  below.subscribe('cmd/#', { qos: 2 })
+  const device = world.edge.connect({ clientId: 'device' })
+  const app = world.cloud.connect({ clientId: 'app' })
+  device.publish('temp', 'up', { qos: 2 })
+  app.publish('g/gw1/cmd/a', 'down', { qos: 2 })
+  world.passMs(20)
+  world.wire.cut()
+  world.passMs(20_000)
+  for (const [client, payload] of [
+    [above, 'up'],
+    [below, 'down'],
+  ] as const) {
+    const messages = client.takeAll().filter((packet) => packet instanceof Publish)
+    t.equal(messages.length, 1, `${payload}: once`)
+    t.match(messages[0], { qos: 2 })
+    t.equal(messages[0]?.payload.toString(), payload)
+  }
+})
+
+t.test('QoS of a message that comes down is no higher than the rule says', async (t) => {
+  const world = await World.make({ in: down })
+  world.passMs(500)
+  const below = world.edge.connect(durable('below'))
+  below.subscribe('cmd/#', { qos: 2 })
+  world.cloud.connect({ clientId: 'app' }).publish('g/gw1/cmd/a', 'down', { qos: 2 })
+  world.passMs(500)
+  t.match(below.takePublish(), { qos: 1 })
+})

@@ -102,7 +102,7 @@ export class World {
     const { clock, random, cloudDisk } = this
     const store = (this.#options.cloudStore ?? itself)(new MemoryStore({ clock, random, disk: cloudDisk }))
     const marks = marksOf(store, cloudDisk)
-    this.cloudReceiver = new GatewayReceiver(marks)
+    this.cloudReceiver = new GatewayReceiver(marks, clock)
     this.cloudReceiver.onGap = (gap) => {
       this.cloudGaps.push(gap)
       this.fleet.onGap(gap)
@@ -118,7 +118,7 @@ export class World {
     const store = (this.#options.edgeStore ?? itself)(new MemoryStore({ clock, random, disk: edgeDisk }))
     const marks = marksOf(store, edgeDisk)
     this.edge = await TestBroker.start({ clock, store, settings: { sys: edgeSys, ...this.#options.edge } })
-    this.edgeReceiver = new GatewayReceiver(marks)
+    this.edgeReceiver = new GatewayReceiver(marks, clock)
     this.edgeReceiver.onGap = (gap) => this.edgeGaps.push(gap)
     const devices = new DeviceList({ local: this.edge.broker, clock, nodeName: edgeSys.nodeName })
     this.bridge = new Bridge({
