@@ -43,7 +43,7 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
     receiver.onGap = (gap) => fleet?.onGap(gap)
     const bridges = await makeBridges(settings, { local: broker, marks, epoch, clock, random: systemRandom, log })
     const listeners = await Listeners.open(settings, broker, log)
-    const control = await openControl(settings, brokerRoutes({ settings, broker, store, bridges }), log)
+    const control = await openControl(settings, brokerRoutes({ settings, broker, store, bridges, fleet }), log)
     return new RunningNode({ settings, log, store, broker, control, listeners, methods, bridges, serials: [] })
   } catch (error) {
     await store.close()

@@ -24,6 +24,7 @@ import { Mapping, type MappingRule } from './mapping.ts'
 import type { Marks } from './marks.ts'
 import { Monitor, type MonitorSettings } from './monitor.ts'
 import { type Pace, Pacer } from './pacer.ts'
+import { paceOf, readPace } from './paces.ts'
 import type { GatewayReceiver } from './receiver.ts'
 import { subscriptionsFor } from './remote-subscriptions.ts'
 import { RetainedExchange } from './retained-exchange.ts'
@@ -64,6 +65,8 @@ export class Bridge implements UplinkOwner {
   /** How far the timeline of the remote side is ahead of ours. */
   #aheadMs = 0
   #receivedCount = 0
+  /** Messages per second that the remote side asks for. */
+  #askedRate: number | undefined
   #look: Timer | undefined
 
   /**
@@ -96,7 +99,7 @@ export class Bridge implements UplinkOwner {
     this.#devices?.onChange(() => this.#tellDevices())
     this.#herald = new Herald(settings, epoch, marks)
     this.#uplink = parts.makeUplink(this)
-    this.#pacer = new Pacer(clock, paceOf(settings.rateMax))
+    this.#pacer = new Pacer(clock, ownPace(settings.rateMax))
     this.#sender = new Sender({
       settings,
       epoch,
@@ -173,8 +176,11 @@ export class Bridge implements UplinkOwner {
 
   /** @param pace undefined = as the settings say */
   setPace(pace: Pace | undefined): void {
-    this.#pacer.setPace(pace ?? paceOf(this.#settings.rateMax))
-    this.#log.info({ rate: pace?.rate, count: this.#sender.backlogCount }, 'pace of the bridge set')
+    this.#pacer.setPace(pace ?? ownPace(this.#settings.rateMax))
+    if (pace?.rate !== this.#askedRate) {
+      this.#log.info({ rate: pace?.rate, count: this.#sender.backlogCount }, 'pace of the bridge set')
+    }
+    this.#askedRate = pace?.rate
     this.#sender.resume()
   }
 
@@ -309,14 +315,6 @@ export class Bridge implements UplinkOwner {
   }
 }
 
-function paceOf(rateMax: number): Pace | undefined {
-  return rateMax === 0 ? undefined : { rate: rateMax, burst: Math.max(1, rateMax / 10) }
-}
-
-/** @param payload `{"rate":100,"burst":10}`; a rate of 0 ends it */
-function readPace(payload: string): Pace | undefined {
-  const match = /"rate":\s*(\d+(?:\.\d+)?)/.exec(payload)
-  const burst = /"burst":\s*(\d+(?:\.\d+)?)/.exec(payload)
-  const rate = Number(match?.[1] ?? 0)
-  return rate === 0 ? undefined : { rate, burst: Math.max(1, Number(burst?.[1] ?? rate / 10)) }
+function ownPace(rateMax: number): Pace | undefined {
+  return rateMax === 0 ? undefined : paceOf(rateMax)
 }

@@ -47,12 +47,15 @@ export class DrainRate {
     this.#atMs = nowMs
   }
 
-  /** Milliseconds until it is empty; 0 = it is; `Infinity` = it does not shrink; undefined = too early to tell. */
-  get timeToEmptyMs(): number | undefined {
-    if (this.#count === 0) return 0
+  /**
+   * Milliseconds until it is empty; 0 = it is; `Infinity` = it does not shrink; undefined = too early to tell.
+   * @param count how many wait now
+   */
+  timeToEmptyMs(count: number): number | undefined {
+    if (count === 0) return 0
     if (this.#atMs === undefined) return Number.POSITIVE_INFINITY
     if (this.#atMs - this.#sinceMs < settleMs) return undefined
-    return this.#rate <= 0 ? Number.POSITIVE_INFINITY : this.#count / this.#rate
+    return this.#rate <= 0 ? Number.POSITIVE_INFINITY : count / this.#rate
   }
 
   /** Messages per second by which it shrinks. */

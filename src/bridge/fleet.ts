@@ -19,6 +19,7 @@ import { Publish } from '../protocol/packets/publish.ts'
 import { type LossReport, noLoss, withGap } from './losses.ts'
 import type { Marks } from './marks.ts'
 import type { Pace } from './pacer.ts'
+import { Paces } from './paces.ts'
 import {
   afterNews,
   formatEpoch,
@@ -44,6 +45,14 @@ interface StateReport {
   readonly until: string | undefined
 }
 
+/** A gateway as people see it. */
+export interface GatewayEntry {
+  readonly gateway: string
+  readonly state: Presence['state']
+  /** undefined = as fast as it likes. */
+  readonly pace: Pace | undefined
+}
+
 export class Fleet implements LocalConsumer {
   readonly #clock: Clock
   readonly #log: Log
@@ -54,8 +63,7 @@ export class Fleet implements LocalConsumer {
   readonly #devices = new Map<string, string>()
   readonly #losses = new Map<string, LossReport>()
   readonly #answers = new RingQueue<{ readonly ticket: Ticket; readonly answer: Publish }>(10_000)
-  readonly #paces = new Map<string, Pace>()
-  #paceOfAll: Pace | undefined
+  readonly #paces: Paces
   /** Gateways whose losses changed in this turn. */
   readonly #untold = new Set<string>()
   readonly canTake = true
@@ -65,6 +73,7 @@ export class Fleet implements LocalConsumer {
     this.#clock = parts.clock
     this.#log = parts.log.child({ part: 'fleet' })
     this.#session = parts.local.openSession('$fleet', this)
+    this.#paces = new Paces(this.#session)
     this.#session.subscribe([
       { topicFilter: '$bridge/+/#', qos: 1, noLocal: true, retainAsPublished: false, retainHandling: 2 },
     ])
@@ -80,6 +89,7 @@ export class Fleet implements LocalConsumer {
     this.#session.retained('$fleet/gateways/+/loss', (message) => {
       this.#losses.set(gatewayOf(message.topic), JSON.parse(message.payload.toString()) as LossReport)
     })
+    this.#paces.restore()
     this.#session.attach(inflightMax)
   }
 
@@ -130,19 +140,13 @@ export class Fleet implements LocalConsumer {
    * @param pace undefined = as fast as they like
    */
   setPace(gateway: string | undefined, pace: Pace | undefined): void {
-    for (const name of gateway === undefined ? this.#gateways.keys() : [gateway]) {
-      if (pace === undefined) this.#paces.delete(name)
-      else this.#paces.set(name, pace)
-      this.#tellPace(name)
-    }
-    if (gateway === undefined) this.#paceOfAll = pace
+    if (gateway === undefined) this.#paces.setAll(this.#gateways.keys(), pace)
+    else this.#paces.set(gateway, pace)
   }
 
-  #tellPace(gateway: string): void {
-    const { rate, burst } = this.#paces.get(gateway) ?? this.#paceOfAll ?? { rate: 0, burst: 0 }
-    this.#session.publish(
-      Publish.create({ topic: `$bridge/${gateway}/pace`, payload: JSON.stringify({ rate, burst }) }),
-    )
+  /** Every gateway that was ever here. */
+  get gateways(): readonly GatewayEntry[] {
+    return [...this.#gateways].map(([gateway, { state }]) => ({ gateway, state, pace: this.#paces.of(gateway) }))
   }
 
   // ---- state ----
@@ -176,9 +180,7 @@ export class Fleet implements LocalConsumer {
     }
     this.#tell(`$fleet/gateways/${gateway}/state`, JSON.stringify(report))
     this.#tell(stateTopic(clientId), presence.state === 'online' ? '1' : '0')
-    if (presence.state === 'online' && (this.#paces.has(gateway) || this.#paceOfAll !== undefined)) {
-      this.#tellPace(gateway)
-    }
+    if (presence.state === 'online') this.#paces.tell(gateway)
     // Of a live gateway the devices are told by itself, right behind its birth.
     if (presence.state !== 'online') this.#tellDevices(gateway, 'stale', since)
   }

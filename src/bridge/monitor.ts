@@ -136,12 +136,13 @@ export class Monitor {
   }
 
   status(): Omit<BridgeStatus, 'receivedCount' | 'loopedCount'> {
-    const { timeToEmptyMs } = this.#drain
+    const { backlogCount } = this.#sender
+    const timeToEmptyMs = this.#drain.timeToEmptyMs(backlogCount)
     return {
       name: this.#settings.name,
       health: this.#health.stateAt(this.#clock.nowMs()),
       state: this.#uplink.state,
-      backlogCount: this.#sender.backlogCount,
+      backlogCount,
       backlogByLane: this.#sender.backlogByLane,
       backlogBytes: this.#sender.backlogBytes,
       oldestMs: Math.round(this.#oldestMs),
@@ -169,7 +170,8 @@ export class Monitor {
 
   #logDrain(count: number, nowMs: number): void {
     if (nowMs < this.#nextDrainLogMs) return
-    const { timeToEmptyMs, perSecond } = this.#drain
+    const { perSecond } = this.#drain
+    const timeToEmptyMs = this.#drain.timeToEmptyMs(count)
     if (timeToEmptyMs === undefined) return
     this.#nextDrainLogMs = count === 0 ? Number.POSITIVE_INFINITY : nowMs + drainLogMs
     if (count === 0) this.#log.info({}, 'backlog is gone')

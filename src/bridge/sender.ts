@@ -55,6 +55,7 @@ export class Sender implements Outlet {
   /** How far the timeline of the remote side is ahead of ours; undefined = it does not say. */
   #aheadMs: number | undefined
   #waiting: Timer | undefined
+  #isResuming = false
   forwardedCount = 0
   rejectedCount = 0
 
@@ -291,8 +292,18 @@ export class Sender implements Outlet {
     this.#settled(lane, packetId)
     lane.ackedSeq = Math.max(lane.ackedSeq, lane.numbering.seqOf(packetId))
     lane.session.acknowledge(packetId)
-    for (const other of this.#lanes) if (other !== lane) other.session.resume()
+    this.#resumeSoon()
     return true
+  }
+
+  /** Room that one lane leaves is for all. Once in a turn, however many answers it brings. */
+  #resumeSoon(): void {
+    if (this.#isResuming) return
+    this.#isResuming = true
+    this.#clock.afterTurn(() => {
+      this.#isResuming = false
+      this.resume()
+    })
   }
 
   #settled(lane: LaneSender, packetId: number): void {

@@ -39,6 +39,7 @@ import { PublishPath } from './publish.ts'
 import { RetainedTable } from './retained.ts'
 import { RetainedFeeds } from './retained-feed.ts'
 import { Router } from './router.ts'
+import type { Session } from './session.ts'
 import { SessionTable } from './sessions.ts'
 import type { BrokerSettings } from './settings.ts'
 import { ShareTable } from './share.ts'
@@ -66,6 +67,8 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
   readonly alarms: Alarms
   readonly #localClients: LocalClient[] = []
   #nextCursorsMs = 0
+  /** Sessions that passed over messages in this turn. */
+  readonly #passing = new Set<Session>()
 
   constructor(parts: {
     settings: BrokerSettings
@@ -152,6 +155,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
         if (session?.numbering === undefined || (session.lane ?? lane) !== lane) continue
         session.numbering.skip(firstSeq, lastSeq, count, reason)
       }
+      if (scope !== logScope) this.#savePlace(sessions.find(scope))
     }
     this.#shares = new ShareTable(this.#core)
     this.#topics = new HouseTopics({ router, retained, publishPath })
@@ -226,6 +230,19 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
 
   onRefused(): void {
     this.counters.linksRefused++
+  }
+
+  /** What stands in the ledger is not passed over, and counted, again after a crash: both are in one commit. */
+  #savePlace(session: Session | undefined): void {
+    if (session === undefined) return
+    if (this.#passing.size === 0) {
+      this.#core.clock.afterTurn(() => {
+        const { sessions } = this.#core
+        for (const each of this.#passing) if (sessions.find(each.clientId) === each) sessions.save(each)
+        this.#passing.clear()
+      })
+    }
+    this.#passing.add(session)
   }
 
   openSession(clientId: string, consumer: LocalConsumer, options: LocalSessionOptions = {}): LocalSession {

@@ -83,7 +83,12 @@ async function makeBridge(
         dialers,
         memory: memoryOf(bridge, settings, log),
         clock,
-        backoff: new Backoff(bridge.reconnectMinMs, bridge.reconnectMaxMs, () => random.next()),
+        backoff: new Backoff(
+          bridge.reconnectMinMs,
+          bridge.reconnectMaxMs,
+          () => random.next(),
+          bridge.reconnectSpreadMs ?? 4 * bridge.reconnectMinMs,
+        ),
         log,
         owner,
       }),

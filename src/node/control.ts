@@ -4,11 +4,13 @@ import { packageVersion } from '../adapters/system/version.ts'
 import { ControlSocket } from '../admin/control-socket.ts'
 import type { AdminRoute } from '../admin/route.ts'
 import type { Bridge } from '../bridge/bridge.ts'
+import type { Fleet } from '../bridge/fleet.ts'
+import { paceOf } from '../bridge/paces.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { Settings } from '../config/settings.ts'
 import type { SerialListener } from '../gateway/serial-listener.ts'
 import { Failure } from '../lib/errors.ts'
-import { err, ok } from '../lib/result.ts'
+import { err, ok, type Result } from '../lib/result.ts'
 import type { Log } from '../ports/log.ts'
 import type { Store } from '../ports/store.ts'
 
@@ -35,6 +37,8 @@ export interface AskedParts {
   readonly broker: Broker
   readonly store: Store
   readonly bridges: readonly Bridge[]
+  /** undefined where no gateways come up to. */
+  readonly fleet: Fleet | undefined
 }
 
 export function brokerRoutes(parts: AskedParts): AdminRoute[] {
@@ -49,6 +53,8 @@ export function brokerRoutes(parts: AskedParts): AdminRoute[] {
       answer: ({ rest }) => ok({ cancelled: broker.delays.cancel(Number(rest)) }),
     },
     { method: 'GET', path: '/bridge', answer: () => ok(parts.bridges.map(({ status }) => status)) },
+    { method: 'GET', path: '/gateways', answer: () => ok(parts.fleet?.gateways ?? []) },
+    { method: 'POST', path: '/pace/*', answer: ({ rest, body }) => setPace(parts.fleet, rest, body) },
     { method: 'GET', path: '/alarms', answer: () => ok(broker.alarms.list) },
   ]
 }
@@ -67,6 +73,27 @@ export function serialRoutes(serials: readonly SerialListener[]): AdminRoute[] {
       },
     },
   ]
+}
+
+const paceMax = 1_000_000
+
+/** @param gateway `all` = every one of them @param body `{"rate":100}`, 0 = as fast as they like */
+function setPace(fleet: Fleet | undefined, gateway: string, body: unknown): Result<unknown, Failure> {
+  if (fleet === undefined) return refusal('no listener of this broker has gateways = true')
+  const rate = (body as { rate?: unknown } | undefined)?.rate
+  if (typeof rate !== 'number' || !(rate >= 0 && rate <= paceMax)) {
+    return refusal(`the rate is messages per second, 0 to ${paceMax}`)
+  }
+  const known = fleet.gateways.map((entry) => entry.gateway)
+  if (gateway !== 'all' && !known.includes(gateway)) {
+    return refusal(`no gateway ${gateway} was ever here; known: ${known.join(', ') || 'none'}`)
+  }
+  fleet.setPace(gateway === 'all' ? undefined : gateway, rate === 0 ? undefined : paceOf(rate))
+  return ok(fleet.gateways)
+}
+
+function refusal(why: string): Result<never, Failure> {
+  return err(new Failure('ERR_CONTROL_REFUSED', why))
 }
 
 function status({ settings, broker, store }: AskedParts): object {

@@ -285,6 +285,25 @@ t.test('what expired at the edge is explained to the cloud', async (t) => {
   })
 })
 
+t.test('what was counted as lost is not counted again after a crash', async (t) => {
+  const world = await World.make({ out: up })
+  world.passMs(500)
+  const device = world.edge.connect({ clientId: 'd', version: 5 })
+  world.wire.blackHole()
+  world.passMs(80_000)
+  for (let n = 0; n < 3; n++) {
+    device.publish('temp', 'short', { qos: 1, properties: { messageExpiryInterval: 5 } })
+    publishMany(device, n, n)
+  }
+  world.passMs(30_000)
+  world.wire.restore()
+  for (let ms = 0; world.edge.broker.losses.count < 3 && ms < 30_000; ms += 50) world.passMs(50)
+  t.equal(world.edge.broker.losses.count, 3)
+  await world.crashEdge()
+  world.passMs(20_000)
+  t.strictSame(world.edge.broker.losses.countByReason, { expired: 3 })
+})
+
 function fitful(store: Store, gate: { isWritable: boolean }): Store {
   return new Proxy(store, {
     get(target, name) {

@@ -11,6 +11,8 @@ export interface Outlet {
   readonly stream: Stream
   readonly topic: string
   readonly qos: 1 | 2
+  /** undefined = its messages do not expire. */
+  readonly expirySeconds: number | undefined
 }
 
 /** Takes what a payload `id number` says (stream.ts, arrive). */
@@ -101,6 +103,8 @@ export class ChaosClient implements ClientOwner {
     if (owed === undefined) return
     const { outlet, number } = owed
     if (dup && outlet.qos === 1) outlet.stream.sendAgain(number)
-    this.client.publish(outlet.topic, `${outlet.stream.id} ${number}`, outlet.qos, dup, packetId)
+    const { topic, stream, qos, expirySeconds } = outlet
+    const properties = expirySeconds === undefined ? undefined : { messageExpiryInterval: expirySeconds }
+    this.client.publish(topic, `${stream.id} ${number}`, qos, dup, packetId, properties)
   }
 }

@@ -30,6 +30,9 @@ console.table(table(result))
 console.log(
   `${result.killCount} kills, ${result.linkFaultCount} faults of links, settled after ${result.settleSeconds.toFixed(1)} s`,
 )
+console.log(
+  `${result.expiredCount} expired on the way, as the ledgers say; gaps without explanation: ${result.unexplainedCount}`,
+)
 const broken = violations(result)
 for (const violation of broken) console.log(`BROKEN: ${violation}`)
 console.log(`the same faults again: npm run test:bridge -- --seconds ${seconds} --seed ${seed}`)

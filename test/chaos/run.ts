@@ -8,11 +8,13 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
+import { connectAsync } from 'mqtt'
 import { BrokerProcess, runCommand } from '../../firmware-sim/demo/broker-process.ts'
 import { cloudConfig } from '../../firmware-sim/demo/configs.ts'
 import { freePort } from '../../firmware-sim/free-port.ts'
 import { SeededRandom } from '../../firmware-sim/seeded-random.ts'
 import { UplinkProxy } from '../../firmware-sim/uplink-proxy.ts'
+import { askBroker } from '../../src/cli/control-client.ts'
 import { ChaosClient, type Outlet, type Receive } from './client.ts'
 import { describeStep, drawPlan, type Step } from './plan.ts'
 import { Stream } from './stream.ts'
@@ -28,7 +30,15 @@ export interface ChaosSettings {
 
 export interface ChaosResult {
   readonly up: readonly Stream[]
+  /** Up too, of messages that expire soon: what does not arrive must stand in a ledger. */
+  readonly expiring: readonly Stream[]
   readonly down: readonly Stream[]
+  /** In the ledgers of all brokers together. */
+  readonly expiredCount: number
+  /** The same for every other reason. */
+  readonly otherLosses: Readonly<Record<string, number>>
+  /** Gaps that the cloud found and no gateway explained. */
+  readonly unexplainedCount: number
   readonly killCount: number
   readonly linkFaultCount: number
   readonly settleSeconds: number
@@ -37,6 +47,13 @@ export interface ChaosResult {
 /** Each device publishes so often, and gets a command so often. */
 const readingMs = 250
 const commandMs = 1000
+
+/** The readings of every fourth device are worth nothing after so long. */
+const expirySeconds = 2
+const expiringEvery = 4
+
+/** Messages of one device in the time after which a place in the log is saved at the latest, and on their way. */
+const forgottenPerKill = 2 * (1000 / readingMs)
 
 /** What is not there so long after the last fault does not come. */
 const settleMsMax = 60_000
@@ -59,8 +76,8 @@ export async function chaosRun(settings: ChaosSettings): Promise<ChaosResult> {
   const gateways: Gateway[] = []
   const clients: ChaosClient[] = []
   const streams = new Map<string, Stream>()
-  const open = (id: string) => {
-    const stream = new Stream(id)
+  const open = (id: string, mayExpire = false) => {
+    const stream = new Stream(id, mayExpire)
     streams.set(id, stream)
     return stream
   }
@@ -91,8 +108,13 @@ export async function chaosRun(settings: ChaosSettings): Promise<ChaosResult> {
         const qos = at % 2 === 0 ? 2 : 1
         const device = new ChaosClient(id, port, `cmd/${id}`, receive)
         clients.push(device)
-        readings.push({ client: device, outlet: { stream: open(`up-${id}`), topic: `up/${id}`, qos } })
-        commands.push({ stream: open(`down-${id}`), topic: `g/${name}/cmd/${id}`, qos: 2 })
+        const isExpiring = at % expiringEvery === 0
+        const stream = open(isExpiring ? `expiring-${id}` : `up-${id}`, isExpiring)
+        readings.push({
+          client: device,
+          outlet: { stream, topic: `up/${id}`, qos, expirySeconds: isExpiring ? expirySeconds : undefined },
+        })
+        commands.push({ stream: open(`down-${id}`), topic: `g/${name}/cmd/${id}`, qos: 2, expirySeconds: undefined })
       }
     }
     for (const { client } of clients) client.start()
@@ -110,8 +132,12 @@ export async function chaosRun(settings: ChaosSettings): Promise<ChaosResult> {
     // Time for what should not come.
     await wait(1500)
     const all = [...streams.values()]
+    const folders = ['cloud', ...names].map((name) => join(folder, name))
     return {
       up: all.filter(({ id }) => id.startsWith('up-')),
+      expiring: all.filter(({ id }) => id.startsWith('expiring-')),
+      ...(await lossesOf(folders)),
+      unexplainedCount: await unexplainedCount(tcp, names),
       down: all.filter(({ id }) => id.startsWith('down-')),
       killCount: plan.filter(({ what }) => what !== 'link').length,
       linkFaultCount: plan.filter(({ what }) => what === 'link').length,
@@ -124,6 +150,35 @@ export async function chaosRun(settings: ChaosSettings): Promise<ChaosResult> {
     await cloud.kill()
     await Promise.all(gateways.map(({ proxy }) => proxy.close()))
   }
+}
+
+/** What the ledgers say. */
+async function lossesOf(dataDirs: readonly string[]): Promise<Pick<ChaosResult, 'expiredCount' | 'otherLosses'>> {
+  let expiredCount = 0
+  const otherLosses: Record<string, number> = {}
+  for (const dataDir of dataDirs) {
+    const summary = (await askBroker(dataDir, 'GET', '/loss')) as { countByReason: Record<string, number> }
+    for (const [reason, count] of Object.entries(summary.countByReason)) {
+      if (reason === 'expired') expiredCount += count
+      else otherLosses[reason] = (otherLosses[reason] ?? 0) + count
+    }
+  }
+  return { expiredCount, otherLosses }
+}
+
+/** What the cloud says that it misses of each gateway, as far as it knows of any. */
+async function unexplainedCount(port: number, gateways: readonly string[]): Promise<number> {
+  const counts = new Map(gateways.map((name) => [name, 0]))
+  const client = await connectAsync(`mqtt://127.0.0.1:${port}`)
+  client.on('message', (topic, payload) => {
+    const { unexplained } = JSON.parse(payload.toString()) as { unexplained: { count: number } }
+    counts.set(topic.split('/')[2] ?? '', unexplained.count)
+  })
+  await client.subscribeAsync('$fleet/gateways/+/loss')
+  // Retained messages come before the answer to a ping.
+  await wait(500)
+  await client.endAsync()
+  return [...counts.values()].reduce((sum, count) => sum + count, 0)
 }
 
 /** One thing at a time goes wrong with each part; a step that finds its part down already is over with it. */
@@ -194,19 +249,30 @@ qos = 2
 }
 
 /** Promises that were broken, a line each. */
-export function violations({ up, down }: ChaosResult): string[] {
-  return [...up, ...down].flatMap((stream) => {
+export function violations({ up, expiring, down, ...told }: ChaosResult): string[] {
+  const lostCount = expiring.reduce((sum, { lost }) => sum + lost.length, 0)
+  const repeatedCount = expiring.reduce((sum, stream) => sum + stream.repeatedCount, 0)
+  const broken: string[] = []
+  // Each copy that a publisher sent again may have expired as well; and a broker that was killed has forgotten which of
+  // the last messages were acknowledged, finds them expired when it is back and cannot know that they arrived.
+  const surplusMax = repeatedCount + told.killCount * expiring.length * forgottenPerKill
+  if (told.expiredCount < lostCount || told.expiredCount > lostCount + surplusMax)
+    broken.push(`${lostCount} did not arrive, and the ledgers have ${told.expiredCount} that expired`)
+  for (const [reason, count] of Object.entries(told.otherLosses)) broken.push(`ledger: ${count} lost as ${reason}`)
+  if (told.unexplainedCount > 0) broken.push(`the cloud misses messages, ${told.unexplainedCount} times`)
+  const streams = [...up, ...expiring, ...down].flatMap((stream) => {
     const broken: string[] = []
     if (stream.publishedCount === 0) broken.push('published nothing')
     if (stream.acknowledgedCount !== stream.publishedCount) broken.push('has messages without an acknowledgement')
-    if (stream.lost.length > 0) broken.push(`lost ${stream.lost.slice(0, 10).join(', ')}`)
+    if (stream.lost.length > 0 && !expiring.includes(stream)) broken.push(`lost ${stream.lost.slice(0, 10).join(', ')}`)
     if (stream.doubledCount > 0) broken.push(`doubled ${stream.doubledCount}`)
     if (stream.lateCount > 0) broken.push(`${stream.lateCount} out of order`)
     return broken.map((what) => `${stream.id}: ${what}`)
   })
+  return [...broken, ...streams]
 }
 
-export function table({ up, down }: ChaosResult): Record<string, Record<string, number>> {
+export function table({ up, expiring, down }: ChaosResult): Record<string, Record<string, number>> {
   const sum = (streams: readonly Stream[], of: (stream: Stream) => number) =>
     streams.reduce((total, stream) => total + of(stream), 0)
   const row = (streams: readonly Stream[]) => ({
@@ -219,5 +285,5 @@ export function table({ up, down }: ChaosResult): Record<string, Record<string, 
     'sent again': sum(streams, (stream) => stream.sentAgainCount),
     'redelivered on the last hop': sum(streams, (stream) => stream.redeliveredCount),
   })
-  return { 'up: device to cloud': row(up), 'down: cloud to device': row(down) }
+  return { 'up: device to cloud': row(up), 'up, expiring': row(expiring), 'down: cloud to device': row(down) }
 }

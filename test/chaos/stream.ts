@@ -5,6 +5,7 @@
 export class Stream {
   readonly id: string
   readonly #acknowledged = new Set<number>()
+  readonly #mayExpire: boolean
   /** Sent once more by the publisher itself: to MQTT another message. */
   readonly #sentAgain = new Set<number>()
   /** Number -> the connection of the subscriber that it came over first. */
@@ -19,8 +20,15 @@ export class Stream {
   redeliveredCount = 0
   lateCount = 0
 
-  constructor(id: string) {
+  /** @param mayExpire its messages need not arrive */
+  constructor(id: string, mayExpire = false) {
     this.id = id
+    this.#mayExpire = mayExpire
+  }
+
+  /** Messages that were sent again by their publisher, however often. */
+  get repeatedCount(): number {
+    return this.#sentAgain.size
   }
 
   get acknowledgedCount(): number {
@@ -36,7 +44,7 @@ export class Stream {
   }
 
   get isSettled(): boolean {
-    return this.#acknowledged.size === this.publishedCount && this.lost.length === 0
+    return this.#acknowledged.size === this.publishedCount && (this.#mayExpire || this.lost.length === 0)
   }
 
   acknowledge(number: number): void {

@@ -10,7 +10,13 @@ import { encodeAck, encodePacket } from '../../src/protocol/encode.ts'
 import { PacketFault } from '../../src/protocol/fault.ts'
 import { FrameDecoder } from '../../src/protocol/frame.ts'
 import { OutputBuffer } from '../../src/protocol/output.ts'
-import { type AckType, type ControlPacket, PacketType, type Qos } from '../../src/protocol/packet.ts'
+import {
+  type AckType,
+  type ControlPacket,
+  PacketType,
+  type PublishProperties,
+  type Qos,
+} from '../../src/protocol/packet.ts'
 import { decodePublish, encodePublish, Publish, TopicMemo } from '../../src/protocol/packets/publish.ts'
 
 const retryMs = 10
@@ -69,9 +75,16 @@ export class DurableClient {
     this.#send({ type: PacketType.subscribe, packetId: 1, subscriptions: [subscription], properties: undefined })
   }
 
-  publish(topic: string, payload: string, qos: 1 | 2, dup: boolean, packetId: number): void {
+  publish(
+    topic: string,
+    payload: string,
+    qos: 1 | 2,
+    dup: boolean,
+    packetId: number,
+    properties?: PublishProperties,
+  ): void {
     const message = Publish.create({ topic, payload })
-    encodePublish(this.#output, message, 5, qos, false, dup, packetId, undefined, Number.POSITIVE_INFINITY)
+    encodePublish(this.#output, message, 5, qos, false, dup, packetId, properties, Number.POSITIVE_INFINITY)
     this.#flushSoon()
   }
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { Backoff } from '../../src/lib/backoff.ts'
+import { SeededRandom } from '../fakes/seeded-random.ts'
 
 t.test('every delay lies between the base and the smaller of the cap and three times the one before', async (t) => {
   const unit = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
@@ -41,4 +42,15 @@ t.test('a reset begins at the base again', async (t) => {
   backoff.nextMs()
   backoff.reset()
   t.equal(backoff.nextMs(), 3000)
+})
+
+t.test('a thousand gateways that lost one cloud together come back spread over the first span', async (t) => {
+  const random = new SeededRandom(1)
+  const bySecond = new Map<number, number>()
+  for (let gateway = 0; gateway < 1000; gateway++) {
+    const backoff = new Backoff(1000, 120_000, () => random.next(), 20_000)
+    const second = Math.floor(backoff.nextMs() / 1000)
+    bySecond.set(second, (bySecond.get(second) ?? 0) + 1)
+  }
+  t.ok(bySecond.size >= 20 && Math.max(...bySecond.values()) < 100, `${[...bySecond.values()]}`)
 })

@@ -6,12 +6,9 @@ import type { LossRecord } from '../../ports/ledger.ts'
 import { print } from '../output.ts'
 import { localTime, table } from '../table.ts'
 import { printBridges } from './ctl-bridge.ts'
+import { addPace } from './ctl-pace.ts'
+import { type ControlOptions, question } from './ctl-question.ts'
 import { printPorts } from './ctl-serial.ts'
-
-interface ControlOptions {
-  readonly dataDir?: string
-  readonly json?: true
-}
 
 const help = `
 Example:
@@ -29,28 +26,8 @@ export function addControl(program: Command): void {
   addDelayed(control)
   question(control, 'bridge', 'how the bridges are: health, what waits, for how long', '/bridge', printBridges)
   question(control, 'serial', 'the serial ports: who is there, what came damaged, how busy', '/serial', printPorts)
+  addPace(control)
   question(control, 'alarms', 'what is wrong at present, and what was', '/alarms', printAlarms)
-}
-
-/** A command that asks one thing and prints the answer, for people or as JSON. */
-export function question<Answer>(
-  control: Command,
-  name: string,
-  summary: string,
-  path: string,
-  show: (answer: Answer) => void,
-): void {
-  control
-    .command(name)
-    .description(summary)
-    .option('--data-dir <directory>', 'data_dir of the broker (default: TIDEGATE_DATA_DIR, or where it usually is)')
-    .option('--json', 'print JSON')
-    .action(async ({ dataDir, json }: ControlOptions) => {
-      const { askBroker, brokerDirectory } = await import('../control-client.ts')
-      const answer = await askBroker(brokerDirectory(dataDir, process.env), 'GET', path)
-      if (json) print(JSON.stringify(answer, null, 2))
-      else show(answer as Answer)
-    })
 }
 
 function addDelayed(control: Command): void {

@@ -82,6 +82,11 @@ const bridge = z.strictObject({
     'Shortest pause before the next attempt to connect. Pauses grow and are drawn at random.',
   ),
   reconnect_max_ms: option(wholeNumber(10, 3_600_000, 'milliseconds'), 120_000, 'Longest such pause.'),
+  reconnect_spread_ms: optional(
+    wholeNumber(0, 3_600_000, 'milliseconds'),
+    'four times reconnect_min_ms',
+    'The first pause after a loss is reconnect_min_ms and up to so much more, drawn at random: gateways that lost one cloud in the same instant come back spread over this time.',
+  ),
   connect_timeout_ms: option(
     wholeNumber(500, 600_000, 'milliseconds'),
     10_000,

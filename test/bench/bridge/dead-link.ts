@@ -38,7 +38,7 @@ export async function deadLink(deathCount: number): Promise<Noticed> {
     stream.arrive(number, connection, isOnceOnly)
   const collector = new ChaosClient('collector', cloud.port, 'up/#', receive)
   const device = new ChaosClient('device', edge.port, undefined, receive)
-  const outlet = { stream, topic: 'up/a', qos: 1 } as const
+  const outlet = { stream, topic: 'up/a', qos: 1, expirySeconds: undefined } as const
   let timer: NodeJS.Timeout | undefined
   let roundTripMs = 0
   let noticedMs = 0

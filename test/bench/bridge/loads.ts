@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url'
 
 const sources = { store: new URL('../store-load.c', import.meta.url), bridge: new URL('load.c', import.meta.url) }
 
+const livePerSecond = 50
+
 export interface Collected {
   readonly received: number
   readonly distinct: number
@@ -56,7 +58,7 @@ export class Loads {
 
   /** Until `end` is called. */
   live(from: number, to: number, topic: string): { end(): Promise<Lived> } {
-    const { child, result } = this.#run('bridge', ['live', from, to, 200, topic])
+    const { child, result } = this.#run('bridge', ['live', from, to, livePerSecond, topic])
     return {
       end: () => {
         child.kill('SIGTERM')
