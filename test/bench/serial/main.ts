@@ -2,10 +2,12 @@
  * `npm run bench:serial`: what the serial link carries and what it costs. Each line says what was measured and whether
  * it meets its bound; the command ends 1 when one does not. Timings depend on what else the machine does.
  */
+import { availableParallelism, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
 import type { Verdict } from '../../../firmware-sim/oracle/account.ts'
 import { measureFleet } from './memory-fleet.ts'
 import { type RealFigures, runForReal } from './real-run.ts'
+import { measureReplugs } from './replug.ts'
 import { baudRate, measureLine, payloadBytes } from './virtual-line.ts'
 
 const usage = `npm run bench:serial -- [--only NAME] [--short] [--devices 2000]
@@ -13,6 +15,7 @@ const usage = `npm run bench:serial -- [--only NAME] [--short] [--devices 2000]
              pty:     one line over a pty, with a real edge process
              fleet:   64 devices on 64 ptys for a minute, with a real edge process
              memory:  so many devices in one process
+             replug:  a device on a pty, pulled and plugged in 1000 times
   --short    a tenth of it`
 
 const { values } = parseArgs({
@@ -27,14 +30,18 @@ const scale = values.short ? 0.1 : 1
 const noise = { bitErrorRate: 1e-4 }
 let missedCount = 0
 
-const sections: Record<string, () => Promise<void>> = { virtual, pty, fleet, memory }
+const sections: Record<string, () => Promise<void>> = { virtual, pty, fleet, memory, replug }
 const chosen = Object.entries(sections).filter(([name]) => name.startsWith(values.only))
 
 if (values.help || chosen.length === 0 || !(Number(values.devices) >= 1)) {
   console.log(usage)
   process.exitCode = values.help ? 0 : 2
 } else {
-  for (const [, run] of chosen) await run()
+  for (const [, run] of chosen) {
+    const load = loadavg()[0]?.toFixed(1)
+    console.log(`Node ${process.version}, ${availableParallelism()} cores, load average ${load} before it begins`)
+    await run()
+  }
   process.exitCode = missedCount > 0 ? 1 : 0
 }
 
@@ -107,6 +114,17 @@ async function memory(): Promise<void> {
   report(`${count} devices, end to end p99`, `${figures.p99Ms.toFixed(1)} ms`, undefined)
   report(`${count} devices, share of one core`, percent(figures.cpuShare), undefined)
   report(`${count} devices, resident memory`, `${figures.megabytes.toFixed(0)} MB`, undefined)
+}
+
+async function replug(): Promise<void> {
+  const cycles = Math.ceil(1000 * scale)
+  console.log(`one device on a pty that is pulled and plugged in ${cycles} times while it sends 20 messages a second`)
+  const figures = await measureReplugs(cycles)
+  const arrived = figures.produced - figures.missing
+  report('readings that arrived', `${arrived} of ${figures.produced}`, figures.missing === 0)
+  report('descriptors more at the end', String(figures.descriptorGrowth), figures.descriptorGrowth <= 0)
+  report('heap grown by', `${figures.heapGrowthMegabytes.toFixed(2)} MB`, figures.heapGrowthMegabytes < 2)
+  report('resident memory grown by', `${figures.residentGrowthMegabytes.toFixed(1)} MB`, undefined)
 }
 
 function reportLosses(
