@@ -31,8 +31,11 @@ const faults = {
 const lacking = ['gcc', 'g++', 'size'].filter((tool) => spawnSync(tool, ['--version']).error !== undefined)
 const skip = lacking.length > 0 ? `not installed: ${lacking.join(', ')}` : false
 
+/** Compiled by the first test that wants it. */
+let compiledVectors: string | undefined
+
 t.test('the C library agrees with the vectors', { skip }, async (t) => {
-  const program = compile(t, 'gcc', ['-std=c99', join(include, 'test/vectors.c')])
+  const program = vectorsProgram()
   const lines = vectorLines(JSON.parse(readFileSync(vectorsPath, 'utf8')))
   t.equal(execFileSync(program, { input: `${lines.join('\n')}\n` }).toString(), `OK ${lines.length} vectors\n`)
   const damaged = spawnSync(program, { input: 'crc 313233 1\n' })
@@ -40,17 +43,14 @@ t.test('the C library agrees with the vectors', { skip }, async (t) => {
 })
 
 t.test('the C library answers each turn of a conversation', { skip }, async (t) => {
-  const program = compile(t, 'gcc', ['-std=c99', join(include, 'test/vectors.c')])
+  const program = vectorsProgram()
   t.equal(execFileSync(program, ['talk']).toString(), 'OK talk\n')
 })
 
 t.test(`the C library stands ${fuzzByteCount} bytes of noise and damaged frames`, { skip }, async (t) => {
-  const program = compile(t, 'gcc', ['-std=c99', join(include, 'test/vectors.c')])
-  for (const seed of ['1']) {
-    const said = execFileSync(program, ['fuzz', seed, `${fuzzByteCount}`]).toString()
-    t.match(said, /^OK \d{8} bytes, /)
-    t.comment(said.trim())
-  }
+  const said = execFileSync(vectorsProgram(), ['fuzz', '1', `${fuzzByteCount}`]).toString()
+  t.match(said, /^OK \d{8} bytes, /)
+  t.comment(said.trim())
 })
 
 t.test('the C library is small', { skip }, async (t) => {
@@ -173,6 +173,11 @@ class GatewayEnd {
       await wait(2)
     }
   }
+}
+
+function vectorsProgram(): string {
+  compiledVectors ??= compile(t, 'gcc', ['-std=c99', join(include, 'test/vectors.c')])
+  return compiledVectors
 }
 
 /** The program, with the sanitizers in it. */

@@ -5,6 +5,7 @@
 import { availableParallelism, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
 import type { Verdict } from '../../../firmware-sim/oracle/account.ts'
+import { measureGarbage } from './garbage.ts'
 import { measureFleet } from './memory-fleet.ts'
 import { type RealFigures, runForReal } from './real-run.ts'
 import { measureReplugs } from './replug.ts'
@@ -15,6 +16,7 @@ const usage = `npm run bench:serial -- [--only NAME] [--short] [--devices 2000]
              pty:     one line over a pty, with a real edge process
              fleet:   64 devices on 64 ptys for a minute, with a real edge process
              memory:  so many devices in one process
+             garbage: an hour of noise at full speed, in virtual time
              replug:  a device on a pty, pulled and plugged in 1000 times
   --short    a tenth of it`
 
@@ -30,7 +32,7 @@ const scale = values.short ? 0.1 : 1
 const noise = { bitErrorRate: 1e-4 }
 let missedCount = 0
 
-const sections: Record<string, () => Promise<void>> = { virtual, pty, fleet, memory, replug }
+const sections: Record<string, () => Promise<void>> = { virtual, pty, fleet, memory, garbage, replug }
 const chosen = Object.entries(sections).filter(([name]) => name.startsWith(values.only))
 
 if (values.help || chosen.length === 0 || !(Number(values.devices) >= 1)) {
@@ -114,6 +116,17 @@ async function memory(): Promise<void> {
   report(`${count} devices, end to end p99`, `${figures.p99Ms.toFixed(1)} ms`, undefined)
   report(`${count} devices, share of one core`, percent(figures.cpuShare), undefined)
   report(`${count} devices, resident memory`, `${figures.megabytes.toFixed(0)} MB`, undefined)
+}
+
+async function garbage(): Promise<void> {
+  const minutes = Math.ceil(60 * scale)
+  console.log(`noise at ${baudRate} baud for ${minutes} minutes, virtual time`)
+  const figures = measureGarbage(minutes)
+  report('bytes', figures.bytes.toLocaleString('en'), undefined)
+  report('lines in the log', String(figures.logLines), figures.logLines <= minutes)
+  report('heap grown by', `${figures.heapGrowthMegabytes.toFixed(2)} MB`, figures.heapGrowthMegabytes < 2)
+  report('CPU time, generating the noise included', `${(figures.cpuMs / 1000).toFixed(1)} s`, undefined)
+  report('a device that comes afterwards is understood', figures.isUpAgain ? 'yes' : 'no', figures.isUpAgain)
 }
 
 async function replug(): Promise<void> {
