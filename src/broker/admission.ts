@@ -69,8 +69,8 @@ export class Admission {
   }
 
   begin(): void {
-    const { clientId, properties, will } = this.#connect
-    const { redirect, topicLevelsMax } = this.#core.settings
+    const { clientId, properties, version, will } = this.#connect
+    const { redirect, retainedCountMax, topicLevelsMax } = this.#core.settings
     const elsewhere = reasonToGoElsewhere(redirect)
     if (elsewhere !== undefined) {
       this.#refuse(elsewhere, '', redirect?.serverReference)
@@ -78,6 +78,8 @@ export class Admission {
       this.#refuse(ReasonCode.clientIdentifierNotValid, 'client identifiers of the broker itself begin with $')
     } else if (will !== undefined && levelCount(will.topic) > topicLevelsMax) {
       this.#refuse(ReasonCode.topicNameInvalid, `will topic of more than ${topicLevelsMax} levels`)
+    } else if (will?.retain && version === 5 && retainedCountMax === 0) {
+      this.#refuse(ReasonCode.retainNotSupported, 'nothing is retained here') // [MQTT-3.2.2-13]
     } else if (properties?.authenticationMethod === undefined) {
       this.#askAuthenticator()
     } else {

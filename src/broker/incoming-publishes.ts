@@ -45,6 +45,9 @@ export class IncomingPublishes {
       return
     }
     if (qos > 0) this.#checkReceiveMaximum(session)
+    if (received.retain && session.version === 5 && this.#core.settings.retainedCountMax === 0) {
+      throw new PacketFault(ReasonCode.retainNotSupported, 'MQTT-3.2.2-14', 'nothing is retained here')
+    }
     if (this.gate !== undefined && resolved.topic.startsWith(retainedTalk.question)) {
       this.gate.ask(resolved.payload.toString())
       if (qos === 1)

@@ -38,6 +38,7 @@ export function negotiate(connect: Connect, settings: BrokerSettings, newClientI
             sessionExpiryInterval: expiry === requestedExpiry(connect) ? undefined : wireExpiry(expiry),
             receiveMaximum: settings.receiveMaximum,
             maximumPacketSize: settings.packetBytesMax,
+            retainAvailable: settings.retainedCountMax === 0 ? 0 : undefined,
             assignedClientIdentifier: isAssigned ? clientId : undefined, // [MQTT-3.2.2-16]
             topicAliasMaximum: settings.topicAliasMaximum,
             responseInformation:

@@ -4,6 +4,7 @@ import { encodePacket } from '../../src/protocol/encode.ts'
 import { OutputBuffer } from '../../src/protocol/output.ts'
 import { PacketType, type Qos, type SubscriptionRequest } from '../../src/protocol/packet.ts'
 import { encodePublish, Publish } from '../../src/protocol/packets/publish.ts'
+import { ReasonCode } from '../../src/protocol/reason.ts'
 import { TestBroker, type TestClient } from '../fakes/test-broker.ts'
 
 const settings = { retainedCountMax: 5000, retainedBytesMax: 1_000_000 }
@@ -188,3 +189,23 @@ t.test('a subscription that is taken back before its SUBACK is out gets nothing 
     [PacketType.suback, PacketType.unsuback],
   )
 })
+
+t.test(
+  'where nothing is retained 5.0 clients are told so, and held to it [MQTT-3.2.2-13] [MQTT-3.2.2-14]',
+  async (t) => {
+    const broker = await TestBroker.start({ settings: { retainedCountMax: 0 } })
+    const client = broker.open()
+    t.equal(client.connect({ clientId: 'c', version: 5 })?.properties?.retainAvailable, 0)
+    client.publish('a', 'plain')
+    client.publish('a', 'kept', { retain: true })
+    t.match(client.take(PacketType.disconnect), { reasonCode: ReasonCode.retainNotSupported })
+    const will = { topic: 'w', payload: Buffer.alloc(0), qos: 0, retain: true, properties: undefined } as const
+    t.equal(broker.open().connect({ clientId: 'd', version: 5, will })?.reasonCode, ReasonCode.retainNotSupported)
+    const older = broker.connect({ clientId: 'e', version: 4, will })
+    older.publish('a', 'kept', { retain: true, qos: 1 })
+    t.ok(older.take(PacketType.puback), '3.1.1 has no word for it')
+    const subscriber = broker.connect({ clientId: 'f' })
+    subscriber.subscribe('#')
+    t.same(subscriber.takePayloads(), [])
+  },
+)

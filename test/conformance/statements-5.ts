@@ -84,7 +84,7 @@ export const statements5: readonly Statement[] = [
   ['3.2.2-10', 'A server without QoS 1 or 2 takes subscriptions of any QoS', notOurs('every QoS is supported')],
   ['3.2.2-11', 'A client does not publish above Maximum QoS'],
   ['3.2.2-12', 'A will above Maximum QoS is refused', notOurs('every QoS is supported')],
-  ['3.2.2-13', 'A retained will is refused where nothing is retained', notOurs('messages are retained')],
+  ['3.2.2-13', 'A retained will is refused where nothing is retained'],
   ['3.2.2-14', 'A client publishes no retained message where Retain Available is 0'],
   ['3.2.2-15', 'A client sends no packet beyond Maximum Packet Size'],
   ['3.2.2-16', 'An assigned client identifier is new'],

@@ -94,7 +94,7 @@ export function mqttSection(profile: Profile) {
     retained_count_max: option(
       wholeNumber(0, 100_000_000),
       { edge: 10_000, cloud: 1_000_000 }[profile],
-      'Retained messages in all. Beyond it a new topic is not retained, which is counted.',
+      'Retained messages in all. Beyond it a new topic is not retained, which is counted. 0: nothing is retained, and MQTT 5.0 clients are told so.',
     ),
     retained_payload_bytes_max: option(
       wholeNumber(0, 268_435_455, 'bytes'),
