@@ -90,7 +90,8 @@ async function play(call: Call): Promise<number> {
   const port = await freePort()
   const url = broker ?? `mqtt://127.0.0.1:${port}`
   let edge: OwnEdge | undefined
-  const run: ScenarioRun = new ScenarioRun(scenario, stationMaker(folder, url), {
+  const firstTcpPort = call.broker === undefined ? await freePort() : undefined
+  const run: ScenarioRun = new ScenarioRun(scenario, stationMaker(folder, url, firstTcpPort), {
     onEvent: (text) => screen.event(text),
     killBroker: broker === undefined ? async () => edge?.kill() : undefined,
     startBroker: async () => edge?.start(),

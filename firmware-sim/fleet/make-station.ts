@@ -5,10 +5,11 @@ import type { Group } from '../scenario/schema.ts'
 import type { MakeStation } from './group-fleet.ts'
 import { NetworkStation, PtyStation, type Station, TcpStation } from './station.ts'
 
-const firstTcpPort = 21_000
+/** Where a gateway that is not ours looks for devices behind TCP. */
+const firstTcpPortDefault = 21_000
 
 /** @param folder where ptys appear; @param url of the broker that devices without a gateway talk to */
-export function stationMaker(folder: string, url: string): MakeStation {
+export function stationMaker(folder: string, url: string, firstTcpPort = firstTcpPortDefault): MakeStation {
   const { hostname: host, port } = new URL(url)
   let tcpPort = firstTcpPort
   return (given: DeviceOptions, seed: number, group: Group): Station => {

@@ -9,7 +9,7 @@ import { measureLine } from '../bench/serial/virtual-line.ts'
 import { VirtualClock } from '../fakes/virtual-clock.ts'
 
 t.test('the scenarios that come along are right', async (t) => {
-  for (const name of ['noisy-line', 'hard-life']) {
+  for (const name of ['noisy-line', 'hard-life', 'odd-lines']) {
     const scenario = loadScenario(`firmware-sim/scenarios/${name}.toml`)
     t.equal(scenario.name, name)
     t.ok(scenario.fault.length > 0)

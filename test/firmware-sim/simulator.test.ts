@@ -7,6 +7,9 @@ import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { freePort } from '../../firmware-sim/free-port.ts'
 
+/** Each is a process that mostly waits. */
+t.jobs = 3
+
 const shortRun = `name = "short"
 seed = 3
 duration_ms = 4000
@@ -54,7 +57,7 @@ group = "serial"
 devices = 1
 `
 
-t.test('a run against an edge of its own', async (t) => {
+t.test('a run against an edge of its own', { buffered: true }, async (t) => {
   const { stdout } = await sim('run', fileOf(t, shortRun))
   t.match(stdout, /6 devices, messages arrive at mqtt:.*an edge of its own/)
   t.match(stdout, /unplug: 1 of serial, for 0.6 s/)
@@ -64,18 +67,34 @@ t.test('a run against an edge of its own', async (t) => {
   t.match(stdout, /As expected\.\n$/)
 })
 
+t.test(
+  'echo, breaks, silence, busy boards and nonsense between readings cost nothing that was acknowledged',
+  async (t) => {
+    const { stdout } = await sim('run', 'firmware-sim/scenarios/odd-lines.toml')
+    for (const kind of ['echo', 'busy', 'break', 'silence', 'partial-line', 'giant-line'])
+      t.match(stdout, `  ${kind}: all of`)
+    for (const id of ['meter-2', 'far', 'printer-2', 'speaker']) t.match(stdout, new RegExp(`${id} .* ok\n`))
+    t.match(stdout, /meter: 0 resets, [1-9]\d* damaged frames, [1-9]\d* frames sent again, [1-9]\d* bytes overrun/)
+    t.match(stdout, /As expected\.\n$/)
+  },
+)
+
 const lacksGcc = spawnSync('gcc', ['--version']).error !== undefined ? 'gcc is not installed' : false
 
-t.test('the link in C carries readings over a noisy line and a brown-out', { skip: lacksGcc }, async (t) => {
-  const inC = shortRun
-    .replace('name = "serial"', 'name = "serial"\nhead = "link-c"')
-    .replace('duration_ms = 4000', 'duration_ms = 3000')
-  const { stdout } = await sim('run', fileOf(t, inC))
-  t.match(stdout, /serial-1 .* ok\n/)
-  t.match(stdout, /As expected\.\n$/)
-})
+t.test(
+  'the link in C carries readings over a noisy line and a brown-out',
+  { skip: lacksGcc, buffered: true },
+  async (t) => {
+    const inC = shortRun
+      .replace('name = "serial"', 'name = "serial"\nhead = "link-c"')
+      .replace('duration_ms = 4000', 'duration_ms = 3000')
+    const { stdout } = await sim('run', fileOf(t, inC))
+    t.match(stdout, /serial-1 .* ok\n/)
+    t.match(stdout, /As expected\.\n$/)
+  },
+)
 
-t.test('any broker will do, such as mosquitto', { skip: lacksMosquitto() }, async (t) => {
+t.test('any broker will do, such as mosquitto', { skip: lacksMosquitto(), buffered: true }, async (t) => {
   const port = await freePort()
   const broker = spawn('mosquitto', ['-p', String(port)], { stdio: 'ignore' })
   t.teardown(() => broker.kill())
@@ -86,7 +105,7 @@ t.test('any broker will do, such as mosquitto', { skip: lacksMosquitto() }, asyn
   t.match(stdout, /As expected\.\n$/)
 })
 
-t.test('a run that fails its expectations says so and ends 1', async (t) => {
+t.test('a run that fails its expectations says so and ends 1', { buffered: true }, async (t) => {
   const impossible = shortRun
     .replace('duration_ms = 4000', 'duration_ms = 500')
     .concat('[expect]\ndelay_p99_ms_max = 0.01\n')
@@ -96,14 +115,14 @@ t.test('a run that fails its expectations says so and ends 1', async (t) => {
   })
 })
 
-t.test('a gateway of your own is told what to open', async (t) => {
+t.test('a gateway of your own is told what to open', { buffered: true }, async (t) => {
   const { stdout } = await sim('config', fileOf(t, shortRun), '--folder', '/tmp/ports')
   const block = (id: string, more = '') => `\n[[serial]]\nname = "${id}"\npath = "/tmp/ports/${id}"\n${more}`
   t.ok(stdout.startsWith(block('serial-1') + block('serial-2')), stdout)
   t.ok(stdout.endsWith(block('println', 'protocol = "lines"\ntopic = "dev/{name}/reading"\n')), stdout)
 })
 
-t.test('the command explains itself', async (t) => {
+t.test('the command explains itself', { buffered: true }, async (t) => {
   t.match((await sim('run', '--help')).stdout, /Plays a scenario/)
   await t.rejects(sim('run', 'nowhere.toml'), { code: 2, stderr: /nowhere.toml: ENOENT/ })
   await t.rejects(sim('run', fileOf(t, shortRun), '--broker', 'there'), { code: 2, stderr: /--broker there/ })
