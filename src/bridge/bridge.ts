@@ -9,6 +9,7 @@
 import { RingQueue } from '../lib/ring-queue.ts'
 import type { BridgeStatus } from '../ports/bridge-status.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
+import type { DelayHolder } from '../ports/delayed-ahead.ts'
 import type { GateLink, LocalBroker } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import { retainedTalk } from '../ports/peer.ts'
@@ -38,6 +39,7 @@ export interface BridgeSettings extends HeraldSettings, StarterSettings, Monitor
   readonly rateMax: number
   readonly out: readonly MappingRule[]
   readonly in: readonly MappingRule[]
+  readonly delayedHolder: DelayHolder
 }
 
 const lookMs = 1000

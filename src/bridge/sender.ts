@@ -6,6 +6,7 @@
  *   of the window:   control 100 %   event 90 %   telemetry 80 %   bulk 50 %
  */
 import type { Clock, Timer } from '../ports/clock.ts'
+import { aheadFilter, type DelayHolder, isHeldAbove, readAhead } from '../ports/delayed-ahead.ts'
 import { Lane, laneNames, lanes } from '../ports/lane.ts'
 import type { LocalBroker, LocalSession } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
@@ -38,6 +39,8 @@ const order: readonly Lane[] = [Lane.event, Lane.control, Lane.telemetry, Lane.b
 export interface SenderSettings {
   readonly name: string
   readonly inflightMax: number
+  /** Who holds delayed messages of the topics that go up. */
+  readonly delayedHolder: DelayHolder
 }
 
 export class Sender implements Outlet {
@@ -51,6 +54,7 @@ export class Sender implements Outlet {
   readonly #lanes: readonly LaneSender[]
   readonly #underWay = new Set<number>()
   #out: Mapping
+  readonly #delayedHolder: DelayHolder
   #isPeer = false
   /** How far the timeline of the remote side is ahead of ours; undefined = it does not say. */
   #aheadMs: number | undefined
@@ -79,6 +83,7 @@ export class Sender implements Outlet {
     this.#uplink = parts.uplink
     this.#onDurable = parts.onDurable
     this.#out = parts.out
+    this.#delayedHolder = settings.delayedHolder
     this.#loops = parts.loops
     const { inflightMax } = settings
     this.#lanes = lanes.map((lane) => {
@@ -93,7 +98,12 @@ export class Sender implements Outlet {
   /** What goes up from now on. */
   subscribe(out: Mapping): void {
     this.#out = out
-    const subscriptions = out.subscriptions.map(({ topicFilter, qos }) => ({
+    const holder = this.#delayedHolder
+    const wanted = [...out.subscriptions]
+    if (holder !== 'edge') {
+      for (const each of out.subscriptions) wanted.push({ ...each, topicFilter: aheadFilter(holder, each.topicFilter) })
+    }
+    const subscriptions = wanted.map(({ topicFilter, qos }) => ({
       topicFilter,
       qos,
       // What came in over this bridge does not go back over it.
@@ -194,10 +204,14 @@ export class Sender implements Outlet {
     return Math.max(0, Math.max(1, Math.floor(this.#pacer.window * shares[lane])) - this.#underWay.size)
   }
 
-  send(lane: LaneSender, message: Publish, qos: Qos, retain: boolean, dup: boolean, packetId: number, seq: Seq): void {
+  send(lane: LaneSender, stored: Publish, qos: Qos, retain: boolean, dup: boolean, packetId: number, seq: Seq): void {
+    const ahead = readAhead(stored)
+    const message = ahead?.message ?? stored
     const topic = this.#out.map(message.topic)
-    if (topic === undefined || message.publisher === this.session.clientId) {
-      // Subscribed by an earlier configuration, and waiting in the log since; or it came from where it would go.
+    const isAbove = this.#delayedHolder !== 'edge' && isHeldAbove(message)
+    if (topic === undefined || message.publisher === this.session.clientId || isAbove) {
+      // Subscribed by an earlier configuration, and waiting in the log since; or it came from where it would go, or is
+      // there already.
       lane.session.acknowledge(packetId)
       return
     }
@@ -206,7 +220,8 @@ export class Sender implements Outlet {
       lane.session.acknowledge(packetId)
       return
     }
-    const mapped = topic === message.topic ? message : message.withTopic(topic)
+    const sentTopic = ahead === undefined ? topic : this.#delayedTopic(ahead.dueAtMs, topic)
+    const mapped = sentTopic === message.topic ? message : message.withTopic(sentTopic)
     const ruled = this.#out.qosOf(message.topic, qos)
     const sentQos = ruled === 2 && this.#isPeer ? 1 : ruled
     const isNumbered = sentQos > 0 && seq > 0
@@ -232,6 +247,11 @@ export class Sender implements Outlet {
 
   onDurable(lane: LaneSender, ticket: Ticket): void {
     if (lane.lane === Lane.event) this.#onDurable(ticket)
+  }
+
+  /** With what is left of the delay, in whole seconds and never too short: the two clocks need not agree. */
+  #delayedTopic(dueAtMs: number, topic: string): string {
+    return `$delayed/${Math.max(0, Math.ceil((dueAtMs - this.#clock.nowMs()) / 1000))}/${topic}`
   }
 
   /**

@@ -7,6 +7,7 @@
  */
 import type { Authorizer, Principal } from '../ports/auth.ts'
 import type { Clock } from '../ports/clock.ts'
+import { aheadFilter, aheadMessage, markHeld } from '../ports/delayed-ahead.ts'
 import type { Lane } from '../ports/lane.ts'
 import type { GateLink } from '../ports/local.ts'
 import type { Durability, Seq, Store, Ticket } from '../ports/store.ts'
@@ -96,26 +97,27 @@ export class PublishPath {
       return
     }
     const publisherId = session?.clientId ?? ''
-    if (gate !== undefined && !this.#admit(message, delayed, publisherId, gate)) return
+    if (gate !== undefined && !this.#admit(message, delayed, gate)) return
     if (session !== undefined) message.publisher = publisherId
     const interval = message.properties?.messageExpiryInterval
     if (interval !== undefined) message.expiresAtMs = this.#clock.nowMs() + interval * 1000
     if (delayed !== undefined) {
-      this.#delay(message, delayed, session)
+      this.#delay(message, delayed, session, gate !== undefined)
       return
     }
     this.#take(message, session)
   }
 
   /** Whether a message that may be numbered goes on; if not, what to acknowledge it with is decided. */
-  #admit(message: Publish, delayed: DelayedTopic | undefined, publisherId: string, gate: GateLink): boolean {
+  #admit(message: Publish, delayed: DelayedTopic | undefined, gate: GateLink): boolean {
     // Nothing may be recognised later that is refused now.
     if (message.qos > 0 && !this.canStore(message)) {
       gate.refused(message, false)
       this.#refuseUnwritable()
       return false
     }
-    if (delayed !== undefined && !this.#delays.hasRoom(publisherId, message)) {
+    // What a gateway sends ahead is of all its clients, who are counted there.
+    if (delayed !== undefined && !this.#delays.hasRoom('', message)) {
       gate.refused(message, false)
       this.#refuseDelayed()
       return false
@@ -157,7 +159,12 @@ export class PublishPath {
     return true
   }
 
-  #delay(message: Publish, { interval, topic }: DelayedTopic, session: Session | undefined): void {
+  #delay(
+    message: Publish,
+    { interval, topic }: DelayedTopic,
+    session: Session | undefined,
+    isOfGateway: boolean,
+  ): void {
     const delayMs = delayMsOf(interval, this.#clock.wallMs())
     if (delayMs === undefined || !isValidTopicName(topic) || parseDelayed(topic) !== undefined) {
       this.#counters.dropped.delayedRefused++
@@ -169,13 +176,30 @@ export class PublishPath {
       this.#take(inner, session)
     } else if (!this.#store.isWritable) {
       this.#refuseUnwritable()
-    } else if (!this.#delays.hasRoom(inner.publisher, inner)) {
-      this.#refuseDelayed()
     } else {
-      this.#delays.add(inner, delayMs)
-      this.#counters.delayedMessages++
-      this.ticket = this.#store.lastTicket
+      this.#hold(inner, delayMs, session, isOfGateway)
     }
+  }
+
+  /** Here, or at the broker above a bridge, or on both sides, as the bridges want it that take this topic. */
+  #hold(message: Publish, delayMs: number, session: Session | undefined, isOfGateway: boolean): void {
+    const isWantedBy = (holder: 'cloud' | 'both') =>
+      this.#router.match(aheadFilter(holder, message.topic)).some(({ session: { clientId } }) => clientId[0] === '$')
+    const isForBoth = isWantedBy('both')
+    const isForCloud = isWantedBy('cloud')
+    const isHeldHere = isForBoth || !isForCloud
+    if (isHeldHere && !this.#delays.hasRoom(isOfGateway ? '' : message.publisher, message)) {
+      this.#refuseDelayed()
+      return
+    }
+    const dueAtMs = this.#clock.nowMs() + delayMs
+    if (isForCloud) this.#route(aheadMessage(message, 'cloud', dueAtMs), session)
+    if (isForBoth) this.#route(aheadMessage(message, 'both', dueAtMs), session)
+    if (this.reasonCode >= 0x80) return
+    if (isForBoth) markHeld(message)
+    if (isHeldHere) this.#delays.add(message, delayMs)
+    this.#counters.delayedMessages++
+    this.ticket = this.#store.lastTicket
   }
 
   /** A message of the broker about itself, QoS 0: nobody's rights are asked, and it is not among those received. */

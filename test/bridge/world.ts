@@ -12,6 +12,7 @@ import type { StarterSettings } from '../../src/bridge/starter.ts'
 import { Uplink, type UplinkSettings } from '../../src/bridge/uplink.ts'
 import type { BrokerSettings } from '../../src/broker/settings.ts'
 import { Backoff } from '../../src/lib/backoff.ts'
+import type { DelayHolder } from '../../src/ports/delayed-ahead.ts'
 import type { Store, StoreOwner } from '../../src/ports/store.ts'
 import type { ListenerTraits } from '../../src/ports/transport.ts'
 import type { Connect } from '../../src/protocol/packet.ts'
@@ -134,6 +135,7 @@ export class World {
         startType: 'automatic',
         threshold: 10,
         idleTimeoutSeconds: 60,
+        delayedHolder: this.#options.delayedHolder ?? 'edge',
         ...this.starter,
         out: this.out,
         in: this.in,
@@ -193,6 +195,7 @@ export interface Options {
   edgeStore?: (store: Store) => Store
   edge?: Partial<BrokerSettings>
   cloud?: Partial<BrokerSettings>
+  delayedHolder?: DelayHolder
   /** Never, unless given. */
   probeSeconds?: number
   /** The gateway shows no certificate. */

@@ -117,6 +117,11 @@ const bridge = z.strictObject({
     30,
     'Nothing came through for so long although the line is open: it is closed and opened again.',
   ),
+  delayed_holder: option(
+    choice(['edge', 'cloud', 'both']),
+    'edge',
+    'Who holds messages for $delayed/ that go up. edge: this broker, which sends them when they are due. cloud: the remote broker, which must know $delayed/ and gets them at once with what is left of the delay; they are not published here. both: it as well as this broker, which publishes them to its own clients.',
+  ),
   notifications: option(
     flag(),
     true,
