@@ -6,6 +6,7 @@
  *   out  local prefix + filter --> remote prefix + filter      in  the reverse
  */
 
+import type { KeepRule } from '../ports/local.ts'
 import type { Qos } from '../protocol/packet.ts'
 import { topicMatches } from '../protocol/topic.ts'
 
@@ -15,6 +16,12 @@ export interface MappingRule {
   readonly qos: Qos
   readonly localPrefix: string
   readonly remotePrefix: string
+  /** For what goes out: what of the messages that wait is worth sending. All of it unless given. */
+  readonly keep?: KeepRule['keep'] | undefined
+  /** For `sample`: one in so many seconds. */
+  readonly sampleSeconds?: number | undefined
+  /** Messages that waited longer do not go out. */
+  readonly ageSecondsMax?: number | undefined
 }
 
 /** A rule seen from the side that messages come from. */
@@ -23,6 +30,8 @@ interface Crossing {
   readonly cut: number
   readonly put: string
   readonly qos: Qos
+  /** undefined = everything that waits goes out. */
+  readonly keepRule: KeepRule | undefined
 }
 
 /** One direction: what to subscribe to on the near side, and the topic on the far side. */
@@ -34,7 +43,7 @@ export class Mapping {
     this.#crossings = rules.map((rule) => {
       const near = direction === 'out' ? rule.localPrefix : rule.remotePrefix
       const far = direction === 'out' ? rule.remotePrefix : rule.localPrefix
-      return { from: near + rule.filter, cut: near.length, put: far, qos: rule.qos }
+      return { from: near + rule.filter, cut: near.length, put: far, qos: rule.qos, keepRule: keepRuleOf(rule) }
     })
   }
 
@@ -59,6 +68,16 @@ export class Mapping {
     return Math.min(qos, this.#find(topic)?.qos ?? 0) as Qos
   }
 
+  /** Whether there is a topic of which not everything that waits is sent. */
+  get thins(): boolean {
+    return this.#crossings.some(({ keepRule }) => keepRule !== undefined)
+  }
+
+  /** What of the waiting messages of `topic` is worth sending; undefined = all. */
+  keepOf(topic: string): KeepRule | undefined {
+    return this.#find(topic)?.keepRule
+  }
+
   #find(topic: string): Crossing | undefined {
     for (const crossing of this.#crossings) {
       // `L/#` takes the topic `L` too, which has no more behind the prefix `L/` than half of it.
@@ -66,4 +85,9 @@ export class Mapping {
     }
     return undefined
   }
+}
+
+function keepRuleOf({ keep = 'all', sampleSeconds = 0, ageSecondsMax }: MappingRule): KeepRule | undefined {
+  if (keep === 'all' && ageSecondsMax === undefined) return undefined
+  return { keep, sampleMs: sampleSeconds * 1000, ageMsMax: (ageSecondsMax ?? Number.POSITIVE_INFINITY) * 1000 }
 }

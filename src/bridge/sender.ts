@@ -8,7 +8,7 @@
 import type { Clock, Timer } from '../ports/clock.ts'
 import { aheadFilter, type DelayHolder, isHeldAbove, readAhead } from '../ports/delayed-ahead.ts'
 import { Lane, laneNames, lanes } from '../ports/lane.ts'
-import type { LocalBroker, LocalSession } from '../ports/local.ts'
+import type { LocalBroker, LocalSession, QueueLimits } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Seq, Ticket } from '../ports/store.ts'
 import { crossingProperties } from '../protocol/crossing.ts'
@@ -36,6 +36,15 @@ const packetIdsPerLane = 16_000
 /** Events come first, so that they keep the ids and the session of a bridge that had no lanes. */
 const order: readonly Lane[] = [Lane.event, Lane.control, Lane.telemetry, Lane.bulk]
 
+/** The bounds are those of the log (broker/backlog.ts). */
+const noLimits: QueueLimits = {
+  countMax: Number.POSITIVE_INFINITY,
+  bytesMax: Number.POSITIVE_INFINITY,
+  ageMsMax: Number.POSITIVE_INFINITY,
+  whenFull: 'drop_oldest',
+  keepsQos0: false,
+}
+
 export interface SenderSettings {
   readonly name: string
   readonly inflightMax: number
@@ -60,6 +69,8 @@ export class Sender implements Outlet {
   #aheadMs: number | undefined
   #waiting: Timer | undefined
   #isResuming = false
+  /** Not everything that waits is sent. */
+  #isThinning = false
   forwardedCount = 0
   rejectedCount = 0
 
@@ -111,7 +122,12 @@ export class Sender implements Outlet {
       retainAsPublished: true,
       retainHandling: 2 as const,
     }))
-    for (const { session } of this.#lanes) session.subscribe(subscriptions)
+    const keepOf = out.thins ? (topic: string) => out.keepOf(topic) : undefined
+    for (const { session } of this.#lanes) {
+      session.subscribe(subscriptions)
+      if (out.thins || this.#isThinning) session.limit({ ...noLimits, keepOf })
+    }
+    this.#isThinning = out.thins
   }
 
   /** The session that messages of the remote side are published from. */

@@ -30,6 +30,8 @@ export class Counters {
     sessionQueueFull: 0,
     /** In the log for longer than the queue of the session allows. */
     tooOld: 0,
+    /** Of those that waited, not the newest of its topic or not the sample. */
+    thinned: 0,
     /** Larger than the client's Maximum Packet Size. */
     tooLarge: 0,
     expired: 0,

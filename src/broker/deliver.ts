@@ -282,10 +282,11 @@ export class Delivery {
 
   /** @returns whether the message, the oldest that waits, went because the queue of the session is over its bounds */
   #dropExcess(session: Session, { seq, publish, lane, atMs }: StoredMessage): boolean {
-    const reason = session.queue?.excess(seq, atMs, this.#clock.nowMs())
+    const reason = session.queue?.excess(seq, publish, atMs, this.#clock.nowMs())
     if (reason === undefined) return false
     if (reason === 'queue_full') this.#counters.dropped.sessionQueueFull++
-    else this.#counters.dropped.tooOld++
+    else if (reason === 'too_old') this.#counters.dropped.tooOld++
+    else this.#counters.dropped.thinned++
     if (publish.qos > 0) this.#ledger.dropped(reason, session.clientId, lane, seq)
     return true
   }

@@ -1,6 +1,6 @@
 /** A client inside the process (ports/local.ts): a durable session whose attachment is a consumer, not a link. */
 import { assert } from '../lib/assert.ts'
-import type { LocalConsumer, LocalSession, LocalSessionOptions } from '../ports/local.ts'
+import type { LocalConsumer, LocalSession, LocalSessionOptions, QueueLimits } from '../ports/local.ts'
 import type { RetainedTopic } from '../ports/retained.ts'
 import type { Seq, Ticket } from '../ports/store.ts'
 import type { Numbering } from '../protocol/numbering.ts'
@@ -33,6 +33,10 @@ export class LocalClient implements LocalSession, Attachment {
 
   get inflightMax(): number {
     return Math.min(this.#inflightMax, this.#consumer.inflightMax ?? this.#inflightMax)
+  }
+
+  limit(limits: QueueLimits): void {
+    this.#session.limit(limits)
   }
 
   subscribe(subscriptions: readonly SubscriptionRequest[]): void {

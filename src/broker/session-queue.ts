@@ -10,6 +10,9 @@ import type { LossReason } from '../ports/ledger.ts'
 import type { QueueLimits } from '../ports/local.ts'
 import type { Seq } from '../ports/store.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
+import { Thinning } from './thinning.ts'
+
+export type QueueLoss = Extract<LossReason, 'queue_full' | 'too_old' | 'replaced' | 'sampled'>
 
 export const noQueueLimits: QueueLimits = {
   countMax: Number.POSITIVE_INFINITY,
@@ -21,6 +24,7 @@ export const noQueueLimits: QueueLimits = {
 
 export class SessionQueue {
   readonly #limits: QueueLimits
+  readonly #thinning: Thinning | undefined
   /** The sums are those of the messages from the session's place in the log to the last one routed. */
   isCounted = true
   #count = 0
@@ -31,17 +35,20 @@ export class SessionQueue {
 
   private constructor(limits: QueueLimits) {
     this.#limits = limits
+    this.#thinning = limits.keepOf === undefined ? undefined : new Thinning(limits.keepOf)
   }
 
   /** undefined when there is nothing to keep an eye on. */
   static of(limits: QueueLimits): SessionQueue | undefined {
-    const { countMax, bytesMax, ageMsMax } = limits
+    const { countMax, bytesMax, ageMsMax, keepOf } = limits
+    if (keepOf !== undefined) return new SessionQueue(limits)
     return Math.min(countMax, bytesMax, ageMsMax) === Number.POSITIVE_INFINITY ? undefined : new SessionQueue(limits)
   }
 
   /** Nothing waits. */
   clear(): void {
     this.isCounted = true
+    this.#thinning?.clear()
     this.#count = 0
     this.#byteCount = 0
     this.#refused = []
@@ -60,19 +67,21 @@ export class SessionQueue {
       return
     }
     this.#isRefusing = false
+    this.#thinning?.add(seq, publish.topic)
     this.#count++
     this.#byteCount += bytes
   }
 
   /**
    * Whether the message at `seq`, the oldest that waits, has to go.
+   * @param atMs when it was stored
    * @returns why, or undefined when it may be sent
    */
-  excess(seq: Seq, atMs: number, nowMs: number): Extract<LossReason, 'queue_full' | 'too_old'> | undefined {
+  excess(seq: Seq, publish: Publish, atMs: number, nowMs: number): QueueLoss | undefined {
     const { countMax, bytesMax, ageMsMax } = this.#limits
     if (this.#isRefused(seq)) return 'queue_full'
     if (this.#count > countMax || this.#byteCount > bytesMax) return 'queue_full'
-    return nowMs - atMs > ageMsMax ? 'too_old' : undefined
+    return nowMs - atMs > ageMsMax ? 'too_old' : this.#thinning?.excess(seq, publish.topic, atMs, nowMs)
   }
 
   /** The oldest message was sent, or went. */

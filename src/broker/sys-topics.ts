@@ -197,6 +197,7 @@ function metrics(counters: Counters): [name: string, value: number][] {
       dropped.queueFull + dropped.sessionQueueFull + dropped.backlogFull + dropped.laneFull,
     ],
     ['delivery/dropped/too_old', dropped.tooOld],
+    ['delivery/dropped/thinned', dropped.thinned],
     ['delivery/dropped/too_large', dropped.tooLarge],
   ]
 }

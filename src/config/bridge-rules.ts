@@ -10,7 +10,7 @@ import { overlapOf } from '../protocol/filter-overlap.ts'
 import { isValidTopicFilter, isValidTopicName } from '../protocol/topic.ts'
 import type { ParsedBridge } from './settings.ts'
 
-export type ParsedRule = ParsedBridge['out'][number]
+export type ParsedRule = ParsedBridge['in'][number]
 
 type Kind = 'out' | 'in' | 'both'
 

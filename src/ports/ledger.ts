@@ -19,6 +19,10 @@ export type LossReason =
   | 'queue_full'
   /** The message had waited longer than the queue of the session allows. */
   | 'too_old'
+  /** A newer one of its topic waited too, and only the newest was wanted. */
+  | 'replaced'
+  /** It waited with others of its topic, of which one in a while was wanted. */
+  | 'sampled'
   /** The message expired before the session took it [MQTT-3.3.2-5]. */
   | 'expired'
   /** The session expired while its client was away. */

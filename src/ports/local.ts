@@ -40,6 +40,16 @@ export interface QueueLimits {
   readonly whenFull: 'drop_oldest' | 'drop_newest'
   /** QoS 0 waits too while nobody is there, or is behind. */
   readonly keepsQos0: boolean
+  /** By topic, what of the messages that wait is worth sending; undefined for a topic = all. Everything unless given. */
+  readonly keepOf?: ((topic: string) => KeepRule | undefined) | undefined
+}
+
+/** `last`: of a topic the newest. `sample`: one in `sampleMs`, and the newest. */
+export interface KeepRule {
+  readonly keep: 'all' | 'last' | 'sample'
+  readonly sampleMs: number
+  /** `Infinity` = messages do not grow too old. */
+  readonly ageMsMax: number
 }
 
 /**
@@ -50,6 +60,8 @@ export interface QueueLimits {
  */
 export interface LocalSession {
   readonly clientId: string
+  /** What may wait for the session from now on. */
+  limit(limits: QueueLimits): void
   /** Replaces the subscriptions of the session by these. */
   subscribe(subscriptions: readonly SubscriptionRequest[]): void
   /** @param inflightMax QoS >= 1 messages handed out and not yet acknowledged, 1 to 65 535 */

@@ -27,6 +27,20 @@ const rule = z.strictObject({
   remote_prefix: option(bridgePrefix(), '', 'What these topics begin with at the remote broker.'),
 })
 
+const outRule = rule.extend({
+  keep: option(
+    choice(['all', 'last', 'sample']),
+    'all',
+    'What goes up of messages that had to wait. last: of each topic the newest. sample: of each topic one in sample_seconds, and the newest. What does not go up is counted in the ledger as replaced or sampled. Messages that do not wait all go.',
+  ),
+  sample_seconds: option(wholeNumber(1, 86_400, 'seconds'), 60, 'For sample: the time of which one message is kept.'),
+  age_seconds_max: optional(
+    wholeNumber(1, 3_153_600_000, 'seconds'),
+    'no limit',
+    'Messages that waited longer do not go up; the ledger counts them as too_old.',
+  ),
+})
+
 const bridge = z.strictObject({
   name: required(name(), 'What the bridge is called in logs. What waits for it is kept under this name, so keep it.'),
   address: required(address(), 'The remote broker. Where there are several, the one that is preferred.'),
@@ -132,10 +146,10 @@ const bridge = z.strictObject({
     30,
     'How long the remote broker waits for this bridge to come back before it tells that it is lost.',
   ),
-  out: option(z.array(rule), [{ filter: '#' }], 'What goes up.'),
+  out: option(z.array(outRule), [{ filter: '#' }], 'What goes up.'),
   in: option(z.array(rule), [], 'What comes down.'),
   both: option(
-    z.array(rule),
+    z.array(outRule),
     [],
     'What is on both sides: goes up, comes down, and does not come back. Rules of out and in that would send the same messages round are refused.',
   ),
