@@ -27,6 +27,13 @@ import { isShared } from './share-name.ts'
 import { Subscription } from './subscription.ts'
 import { PendingWill } from './will.ts'
 
+/**
+ * Cursors are stored when so many messages were served, or after so long: what a client gets twice after a crash is no
+ * more, and a message costs the disk a page of sessions now and then instead of always.
+ */
+const cursorSeqs = 1000
+const cursorMs = 10_000
+
 /** What CONNECT asks for. */
 export interface SessionRequest {
   readonly clientId: string
@@ -48,6 +55,8 @@ export class SessionTable {
   readonly #ledger: Ledger
   readonly #settings: BrokerSettings
   readonly #publishWill: (message: Publish, session: Session) => void
+  #cursorsDueMs = 0
+  #cursorsSeq: Seq = 0
   /** With this commit messages published elsewhere reach every subscription that there is. */
   followTicket: Ticket = 0
 
@@ -275,14 +284,20 @@ export class SessionTable {
     this.#sessions.get(clientId)?.addIncomingQos2(packetId)
   }
 
-  /** Stores how far each session came, and answers by lane the seq up to which nobody needs the log any more. */
+  /** Stores, when that is due, how far each session came; answers by lane the seq up to which nobody needs the log. */
   saveCursors(): Seq[] {
     const routedSeq = this.#delivery.routedSeq
+    const nowMs = this.#clock.nowMs()
+    const isDue = nowMs >= this.#cursorsDueMs || routedSeq - this.#cursorsSeq >= cursorSeqs
+    if (isDue) {
+      this.#cursorsDueMs = nowMs + cursorMs
+      this.#cursorsSeq = routedSeq
+    }
     const unneeded = lanes.map(() => routedSeq)
     for (const session of this.#sessions.values()) {
       if (!session.isDurable) continue
       const cursor = session.cursor(routedSeq)
-      if (cursor !== session.savedCursor) {
+      if (isDue && cursor !== session.savedCursor) {
         session.savedCursor = cursor
         this.#store.sessions.saveCursor(session.clientId, cursor)
       }

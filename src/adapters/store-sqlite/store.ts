@@ -36,17 +36,17 @@ import { type LogExtent, type LogStatements, SqliteMessageLog } from './message-
 import { isDamage } from './salvage.ts'
 import { pageBytes } from './schema.ts'
 
-/** Trimming waits this long for a group commit to join, then makes its own. */
-const trimDelayMs = 1000
+/**
+ * How long the file may hold what was trimmed, and how far the timeline is written ahead. Both cost pages beside those of
+ * messages, so they join a group commit no more often, unless there is much to trim.
+ */
+const tidyMs = 10_000
 
 /** Whether the files are still there, and how much space is left, is looked at no more often. */
 const lookIntervalMs = 1000
 
 /** Short of space, the broker goes on when there is so much more than it must leave. */
 const enoughAgain = 1.1
-
-/** The timeline is written ahead by this much, and so at most this often. */
-const timelineStepMs = 1000
 
 /** Seqs are set aside in such runs before messages get them that a power cut may take. */
 const seqsAhead = 65_536
@@ -111,8 +111,7 @@ export class SqliteStore implements Store {
   #trimTimer: Timer | undefined
   #trimmedSeq: Seq
   #spaceTimer: Timer | undefined
-  /** The timeline is known in the file to reach up to here. */
-  #timelineMs = Number.NEGATIVE_INFINITY
+  #nextTidyMs = Number.NEGATIVE_INFINITY
   #closed: Promise<void> | undefined
   #owner: StoreOwner | undefined
   /** The file says that no seq up to here is to be given out once more, should the power fail. */
@@ -236,7 +235,7 @@ export class SqliteStore implements Store {
     this.#spaceTimer?.cancel()
     try {
       await this.#commits.close()
-      await this.#write(new Batch(0), true)
+      await this.#write(new Batch(0), 'last')
     } finally {
       await this.#files.reader.close()
       await this.#files.writer.close()
@@ -244,18 +243,19 @@ export class SqliteStore implements Store {
     }
   }
 
-  /** @param isLast the next run takes up the timeline and the seqs where they stand */
-  async #write(batch: Batch, isLast = false): Promise<SqliteError | undefined> {
-    const trims = this.log.nextTrims
+  /** @param occasion after the `last`, the next run takes up the timeline and the seqs where they stand */
+  async #write(batch: Batch, occasion: 'batch' | 'room' | 'last' = 'batch'): Promise<SqliteError | undefined> {
+    const isLast = occasion === 'last'
     const timeline = this.#clock.timeline()
+    const isTidyDue = occasion !== 'batch' || timeline.lastMs >= this.#nextTidyMs || this.log.isTrimBehind
+    const trims = isTidyDue ? this.log.nextTrims : undefined
     const meta: [key: string, value: string | number][] = []
     if (trims !== undefined) {
       this.#trimmedSeq = Math.max(this.#trimmedSeq, ...trims.map((seq) => seq ?? 0))
       meta.push(['trimmed_to', this.#trimmedSeq])
     }
-    const isTimelineDue = isLast || timeline.lastMs > this.#timelineMs
-    const lastMs = timeline.lastMs + (isLast ? 0 : timelineStepMs)
-    if (isTimelineDue) meta.push(['timeline', JSON.stringify({ ...timeline, lastMs })])
+    const lastMs = timeline.lastMs + (isLast ? 0 : tidyMs)
+    if (isTidyDue) meta.push(['timeline', JSON.stringify({ ...timeline, lastMs })])
     const { lastSeq = 0 } = batch
     const isCeilingDue = isLast || (!batch.isSynced && lastSeq > this.#seqCeiling)
     const seqCeiling = isLast ? 0 : lastSeq + seqsAhead
@@ -273,7 +273,7 @@ export class SqliteStore implements Store {
       if (isDamage(error)) this.#isDamaged = true
       return error
     }
-    if (isTimelineDue) this.#timelineMs = lastMs
+    if (isTidyDue) this.#nextTidyMs = lastMs
     if (isCeilingDue) this.#seqCeiling = seqCeiling
     this.log.onCommitted(batch.lastSeq, trims)
     this.#trimSoon()
@@ -336,12 +336,12 @@ export class SqliteStore implements Store {
   }
 
   async #makeRoom(): Promise<boolean> {
-    return this.log.nextTrims !== undefined && (await this.#write(new Batch(0))) === undefined
+    return this.log.nextTrims !== undefined && (await this.#write(new Batch(0), 'room')) === undefined
   }
 
   #trimSoon(): void {
     if (this.#closed !== undefined || this.#trimTimer !== undefined || this.log.nextTrims === undefined) return
-    this.#trimTimer = this.#clock.after(this.log.isTrimBehind ? 0 : trimDelayMs, () => {
+    this.#trimTimer = this.#clock.after(this.log.isTrimBehind ? 0 : tidyMs, () => {
       this.#trimTimer = undefined
       if (this.log.nextTrims !== undefined) this.#commits.join()
     })
