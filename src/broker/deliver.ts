@@ -7,7 +7,6 @@
  */
 import { must } from '../lib/assert.ts'
 import type { Clock } from '../ports/clock.ts'
-import { lanes } from '../ports/lane.ts'
 import type { Log } from '../ports/log.ts'
 import type { MessageLog, ReadLimit, Seq, Store, StoredMessage } from '../ports/store.ts'
 import type { Qos } from '../protocol/packet.ts'
@@ -23,8 +22,11 @@ import { SlotState } from './send-window.ts'
 import type { Attachment, Session, Waiting } from './session.ts'
 import type { SessionQueue } from './session-queue.ts'
 
-const readLimit: ReadLimit = { countMax: 512, bytesMax: 1_048_576 }
-const laneReadLimits: readonly ReadLimit[] = lanes.map((lane) => ({ ...readLimit, lane }))
+const readLimit = { countMax: 512, bytesMax: 1_048_576 } as const
+
+/** A session that reads the log is sent this many messages at a time, if its client acknowledges them within the delay. */
+const batchCount = 32
+const batchDelayMs = 5
 
 /** After a failed read of the log the next try waits this long. */
 const readRetryMs = 1000
@@ -195,9 +197,28 @@ export class Delivery {
   /** PUBACK, or PUBCOMP, or a PUBREC that refuses. */
   acknowledged(session: Session, packetId: number): void {
     session.window.close(packetId)
-    if (session.waiting.length > 0 || session.reader === 'catching-up') this.advance(session)
+    if (session.waiting.length > 0) this.advance(session)
+    else if (session.reader === 'catching-up') this.#catchUpInBatches(session)
     session.memberships?.onAcknowledged(packetId)
     session.retainedFeeds?.onRoom(session)
+  }
+
+  /**
+   * A client that acknowledges message by message would be sent the backlog message by message, each in a write of its
+   * own. So a session that is behind waits for room for a batch, but never for long.
+   */
+  #catchUpInBatches(session: Session): void {
+    const { attachment } = session
+    if (attachment === undefined) return
+    if (roomOf(session, attachment) >= Math.min(batchCount, attachment.inflightMax >> 2)) {
+      this.advance(session)
+    } else if (!session.isBatchAwaited) {
+      session.isBatchAwaited = true
+      this.#clock.after(batchDelayMs, () => {
+        session.isBatchAwaited = false
+        this.advance(session)
+      })
+    }
   }
 
   /** Reads on in the log until it ends or there is no room. Never runs twice at a time for one session. */
@@ -217,7 +238,8 @@ export class Delivery {
       let isAnswered = false
       let isInside = true
       const durableSeq = this.#messages.durableSeq
-      this.#messages.read(session.nextSeq, readLimitOf(session), (stored, failure) => {
+      const limit = readLimitOf(session, roomOf(session, session.attachment))
+      this.#messages.read(session.nextSeq, limit, (stored, failure) => {
         isAnswered = true
         if (failure === undefined) this.#sendRead(session, stored, durableSeq)
         else this.#log.error({ err: failure, clientId: session.clientId, seq: session.nextSeq }, 'log cannot be read')
@@ -273,7 +295,7 @@ export class Delivery {
       this.advance(session)
       return undefined
     }
-    scanLog(this.#messages, session.nextSeq, readLimitOf(session), count, (failure) => {
+    scanLog(this.#messages, session.nextSeq, readLimitOf(session, readLimit.countMax), count, (failure) => {
       session.isReading = false
       this.#log.error({ err: failure, clientId: session.clientId }, 'log cannot be read')
       this.#clock.after(readRetryMs, () => this.advance(session))
@@ -428,7 +450,12 @@ export class Delivery {
 }
 
 function hasRoom(session: Session, attachment: Attachment): boolean {
-  return session.window.count - session.unsentCount < attachment.inflightMax && attachment.canTake
+  return roomOf(session, attachment) > 0 && attachment.canTake
+}
+
+/** Messages that fit into the window. */
+function roomOf({ window, unsentCount }: Session, attachment: Attachment): number {
+  return attachment.inflightMax - window.count + unsentCount
 }
 
 /** Whether a message of the log is for the recipient, and still to be sent. */
@@ -441,8 +468,8 @@ function wants(recipient: Recipient, message: Publish, seq: Seq): boolean {
   return session.limits.keepsQos0 && seq > session.directSeq
 }
 
-function readLimitOf({ lane }: Session): ReadLimit {
-  return lane === undefined ? readLimit : (laneReadLimits[lane] as ReadLimit)
+function readLimitOf({ lane }: Session, countMax: number): ReadLimit {
+  return { countMax: Math.min(readLimit.countMax, countMax), bytesMax: readLimit.bytesMax, lane }
 }
 
 function lower(a: Qos, b: Qos): Qos {

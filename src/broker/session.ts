@@ -135,6 +135,8 @@ export class Session {
   nextSeq: Seq
   /** A read of the log is under way. */
   isReading = false
+  /** Room for a few messages is not used yet, as there may soon be room for more. */
+  isBatchAwaited = false
   /** Up to here messages were sent by an earlier run of the process; those still open are in the window. */
   restoredSeq: Seq = 0
   /**

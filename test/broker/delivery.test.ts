@@ -328,6 +328,37 @@ t.test('a slow durable client falls back to the log and loses nothing', async (t
   t.equal(broker.broker.counters.dropped.linkFull, 0)
 })
 
+t.test(
+  'a client that acknowledges its backlog message by message is sent it in batches, and is never kept waiting',
+  async (t) => {
+    const broker = await TestBroker.start({ settings: { inflightMax: 40 } })
+    const away = broker.connect(durable('s'))
+    away.subscribe('a', { qos: 1 })
+    away.disconnect()
+    const publisher = broker.connect({ clientId: 'p' })
+    for (let i = 1; i <= 100; i++) publisher.publish('a', `${i}`, { qos: 1, packetId: i })
+    const back = broker.connect(durable('s'))
+    const takePacketIds = (): number[] =>
+      back.takeAll().flatMap((packet) => (packet instanceof Publish ? [packet.packetId] : []))
+    const sent = takePacketIds()
+    t.equal(sent.length, 40)
+    const counts = sent.map((packetId) => {
+      back.puback(packetId)
+      const more = takePacketIds()
+      sent.push(...more)
+      return more.length
+    })
+    t.strictSame(
+      counts.filter((count) => count > 0),
+      [10, 10, 10, 10],
+    )
+    back.puback(sent[40] ?? 0)
+    t.strictSame(takePacketIds(), [], 'a single one waits for others')
+    broker.passMs(5)
+    t.equal(takePacketIds().length, 1, 'but not for long')
+  },
+)
+
 t.test('QoS 0 for a client that does not read is dropped and counted', async (t) => {
   const broker = await TestBroker.start({ settings: { outputBytesMax: 2000 } })
   const subscriber = broker.connect({ clientId: 's' })

@@ -3,7 +3,7 @@ import type { LossRecord } from '../../ports/ledger.ts'
 import type { Mark, StoreLoader } from '../../ports/store.ts'
 import type { Connection } from './connection.ts'
 import { decodeMessage } from './message-text.ts'
-import { type PackedRow, unpackMessages } from './packed-messages.ts'
+import { PackedMessages, type PackedRow } from './packed-messages.ts'
 import { outboundOfSession, retainedRead } from './schema.ts'
 import { decodeSession, type SessionRow } from './session-text.ts'
 
@@ -49,13 +49,15 @@ async function eachRetained(connection: Connection, loader: Pick<StoreLoader, 'o
   let last = 0
   for (;;) {
     const [page] = await connection.rows<PackedRow>(retainedRead, [last, pageRows])
-    const messages = unpackMessages(page?.heads ?? '[]', page?.bytes ?? Buffer.alloc(0))
-    for (const { seq, publish } of messages) {
+    if (page === undefined) return
+    const messages = new PackedMessages(page)
+    for (let place = 0; place < messages.count; place++) {
+      const { seq, publish } = messages.at(place)
       // Each one owns its bytes, or the last message of a page would keep the whole page.
       publish.isOwned = false
       loader.onRetained(publish.own())
       last = seq
     }
-    if (messages.length < pageRows) return
+    if (messages.count < pageRows) return
   }
 }

@@ -19,11 +19,18 @@ import type { Publish } from '../../protocol/packets/publish.ts'
 import type { Batch } from './batch.ts'
 import type { SqliteError, Statement } from './connection.ts'
 import { type LaneInFile, type LaneStart, LaneState } from './lane-state.ts'
-import { type PackedRow, unpackMessages } from './packed-messages.ts'
+import { type LogPage, LogPages, type MessagesAnswer } from './log-pages.ts'
+import { PackedMessages, type PackedRow, type SizedMessage } from './packed-messages.ts'
 
 /** Durable messages stay in memory up to both of these. */
 const recentCountMax = 4096
 const recentBytesMax = 4 * 1024 * 1024
+
+/** No page of the file has more bytes than this, unless it is one message. */
+const pageBytesMax = 512 * 1024
+
+/** Pages of the file that are read before anybody asks for them. */
+const pagesAhead = 2
 
 /** `findExcess` looks at no more than this. */
 const excessCountMax = 4096
@@ -52,9 +59,8 @@ export interface LogStatements {
 export type StartRow = { seq: Seq; number: number; start_byte: number }
 export type ExcessRow = { first_seq: Seq | null; last_seq: Seq; count: number }
 
-interface Entry extends StoredMessage {
+interface Entry extends SizedMessage {
   readonly number: number
-  readonly byteCount: number
   /** Of the lane, and of the whole log since it was opened. */
   readonly startByte: number
   readonly endByte: number
@@ -70,6 +76,7 @@ export class SqliteMessageLog implements MessageLog {
   readonly #onTrim: () => void
   readonly #onReadError: (error: SqliteError) => void
   readonly #recent: NumberedQueue<Entry>
+  readonly #pages = new LogPages((lane, from, answer) => this.#readFile(lane, from, answer))
   /** Bytes appended since the log was opened. */
   #appendedBytes = 0
   readonly #isFindingStart: boolean[] = lanes.map(() => false)
@@ -100,6 +107,7 @@ export class SqliteMessageLog implements MessageLog {
   /** The file was replaced by another one. */
   readFrom(statements: LogStatements): void {
     this.#statements = statements
+    this.#pages.keep(() => false)
   }
 
   get firstSeq(): Seq {
@@ -138,11 +146,20 @@ export class SqliteMessageLog implements MessageLog {
   }
 
   read(from: Seq, limit: ReadLimit, answer: ReadAnswer): void {
-    const firstSeq = limit.lane === undefined ? this.firstSeq : this.#stateOf(limit.lane).firstSeq
-    const first = Math.max(from, firstSeq)
-    if (first > this.durableSeq) answer([], undefined)
-    else if (first >= this.#recent.firstNumber) answer(this.#readRecent(first, limit), undefined)
-    else this.#readFile(first, limit, answer)
+    const first = Math.max(from, this.#firstSeqOf(limit.lane))
+    if (first > this.durableSeq) {
+      answer([], undefined)
+    } else if (first >= this.#recent.firstNumber) {
+      answer(this.#readRecent(first, limit), undefined)
+    } else {
+      const page = this.#pages.find(limit.lane, first)
+      if (page !== undefined) this.#readPage(page, first, limit, answer)
+      else
+        this.#pages.load(limit.lane, first, (loaded, failure) => {
+          if (loaded === undefined) answer([], failure)
+          else this.#readPage(loaded, first, limit, answer)
+        })
+    }
   }
 
   trim(upTo: Seq, lane?: Lane): void {
@@ -232,36 +249,76 @@ export class SqliteMessageLog implements MessageLog {
 
   #forgetTrimmed(): void {
     this.#recent.dropUpTo(Math.min(this.firstSeq - 1, this.durableSeq))
+    this.#pages.keep((page) => page.lastSeq >= this.#firstSeqOf(page.lane))
   }
 
-  #readRecent(from: Seq, { countMax, bytesMax, lane }: ReadLimit): StoredMessage[] {
+  #firstSeqOf(lane: Lane | undefined): Seq {
+    return lane === undefined ? this.firstSeq : this.#stateOf(lane).firstSeq
+  }
+
+  #readRecent(from: Seq, limit: ReadLimit): StoredMessage[] {
+    return this.#select((seq) => (seq > this.durableSeq ? undefined : this.#recent.at(seq)), from, limit)
+  }
+
+  #readPage(page: LogPage, from: Seq, limit: ReadLimit, answer: ReadAnswer): void {
+    const { lastSeq, messages } = page
+    const at = (place: number): SizedMessage | undefined => (place < messages.count ? messages.at(place) : undefined)
+    let selected: StoredMessage[]
+    try {
+      selected = this.#select(at, placeOf(messages, from), limit)
+    } catch (cause) {
+      answer([], new Failure('ERR_STORE_READ', this.#path, cause))
+      return
+    }
+    const reached = selected.at(-1)?.seq ?? lastSeq
+    if (reached > messages.keyAt(messages.count >> 4)) this.#readAhead(page)
+    // Empty when all of it was trimmed meanwhile.
+    if (selected.length === 0) this.read(lastSeq + 1, limit, answer)
+    else answer(selected, undefined)
+  }
+
+  #readAhead({ lane, lastSeq }: LogPage): void {
+    let next = lastSeq + 1
+    for (let i = 0; i < pagesAhead && next < this.#recent.firstNumber && next <= this.durableSeq; i++) {
+      const page = this.#pages.readAhead(lane, next)
+      if (page === undefined) return
+      next = page.lastSeq + 1
+    }
+  }
+
+  /** @param at what stands at a place; undefined ends the selection */
+  #select(at: (place: number) => SizedMessage | undefined, from: number, limit: ReadLimit): StoredMessage[] {
+    const { bytesMax, lane } = limit
+    const countMax = Math.max(1, limit.countMax)
     const messages: StoredMessage[] = []
     let bytes = 0
-    for (let seq = from; seq <= this.durableSeq; seq++) {
-      const entry = this.#recent.at(seq)
-      if (entry === undefined) break
-      if ((lane !== undefined && lane !== entry.lane) || seq <= this.#stateOf(entry.lane).trimSeq) continue
-      bytes += entry.byteCount
-      if (messages.length > 0 && (bytes > bytesMax || messages.length >= countMax)) break
-      messages.push(entry)
+    for (let place = from; messages.length < countMax; place++) {
+      const message = at(place)
+      if (message === undefined) break
+      const isOfLane = lane === undefined || lane === message.lane
+      if (!isOfLane || message.seq <= this.#stateOf(message.lane).trimSeq) continue
+      bytes += message.byteCount
+      if (messages.length > 0 && bytes > bytesMax) break
+      messages.push(message)
     }
     return messages
   }
 
-  #readFile(first: Seq, { countMax, bytesMax, lane }: ReadLimit, answer: ReadAnswer): void {
+  /** A page, however few of its messages somebody wants now. */
+  #readFile(lane: Lane | undefined, from: Seq, answer: MessagesAnswer): void {
     const only = lane ?? this.#onlyLane()
-    const froms = this.extents.map((state) => Math.max(first, state.trimSeq + 1))
-    const limits = [Math.max(1, countMax), this.durableSeq, bytesMax]
+    const froms = this.extents.map((state) => Math.max(from, state.trimSeq + 1))
+    const limits = [this.durableSeq, pageBytesMax]
     const statement = only === undefined ? this.#statements.logRead : this.#statement('laneRead', only)
-    const values = only === undefined ? [0, ...limits, ...froms] : [froms[only] as Seq, ...limits]
+    const values = only === undefined ? [...limits, ...froms] : [...limits, froms[only] as Seq]
     statement.rows(values, ([row], error) => {
       if (error !== undefined) this.#onReadError(error)
-      if (row === undefined) return answer([], new Failure('ERR_STORE_READ', this.#path, error))
-      let messages: StoredMessage[]
+      if (row === undefined) return answer(undefined, new Failure('ERR_STORE_READ', this.#path, error))
+      let messages: PackedMessages
       try {
-        messages = unpackMessages(row.heads, row.bytes ?? nothing)
+        messages = new PackedMessages(row)
       } catch (cause) {
-        return answer([], new Failure('ERR_STORE_READ', this.#path, cause))
+        return answer(undefined, new Failure('ERR_STORE_READ', this.#path, cause))
       }
       answer(messages, undefined)
     })
@@ -302,4 +359,13 @@ export class SqliteMessageLog implements MessageLog {
   }
 }
 
-const nothing = Buffer.alloc(0)
+/** Of the first message from `seq` on. */
+function placeOf(messages: PackedMessages, seq: Seq): number {
+  let [low, high] = [0, messages.count]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (messages.keyAt(middle) < seq) low = middle + 1
+    else high = middle
+  }
+  return low
+}

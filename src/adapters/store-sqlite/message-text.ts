@@ -1,7 +1,9 @@
 /** One message as text, where it stands inside a JSON record: packed (packed-messages.ts), its bytes in Base64. */
-import { must } from '../../lib/assert.ts'
 import type { Publish } from '../../protocol/packets/publish.ts'
-import { MessagePacker, unpackMessages } from './packed-messages.ts'
+import { MessagePacker, PackedMessages } from './packed-messages.ts'
+
+/** Of a head, as it goes in (packed-messages.ts). */
+const publisherColumn = 6
 
 export interface MessageText {
   readonly heads: string
@@ -18,6 +20,8 @@ export function encodeMessage(message: Publish): MessageText {
 
 /** @throws Failure ERR_STORE_READ */
 export function decodeMessage(text: MessageText): Publish {
-  const [message] = unpackMessages(text.heads, Buffer.from(text.bytes, 'base64'))
-  return must(message, 'message of a record').publish
+  const [head] = JSON.parse(text.heads) as [unknown[]]
+  const columns = head.slice(0, publisherColumn + 1).map((value) => [value])
+  const heads = JSON.stringify([...columns, [null], [null]])
+  return new PackedMessages({ heads, bytes: Buffer.from(text.bytes, 'base64') }).at(0).publish
 }

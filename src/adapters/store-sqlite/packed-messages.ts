@@ -3,13 +3,15 @@
  * column on the event loop, so messages cross that border packed: one JSON text of heads and one run of bytes for any
  * number of them. SQL unpacks them into plain rows and packs rows again; the tables hold ordinary columns.
  *
- *   head   [position, topic bytes, payload bytes, property bytes, flags, expiry in ms or null, publisher, …]
+ *   in     [[position, topic bytes, payload bytes, property bytes, flags, expiry in ms or null, publisher, extra], …]
+ *   out    [[key, …], [topic bytes, …], [payload bytes, …], [property bytes, …], [flags, …], [expiry, …], [publisher, …],
+ *          [lane, …], [time, …]]
  *   bytes  topic, payload, properties of the first message; those of the second; …
  *
- * Position is where the bytes begin (counted from 1, as SQL does) on the way in and the row's key on the way out. At
- * the end of a head stands, on the way in, a number of the caller's: of a message of the log how many seqs it is behind the
- * first of its batch, of a retained one when it was set; on the way out its lane, and the time of its commit or when it
- * was set.
+ * Position is where the bytes begin, counted from 1, as SQL does. `extra` is a number of the caller's: of a message of
+ * the log how many seqs it is behind the first of its batch, of a retained one when it was set. On the way out the time
+ * is that of the commit, or when the message was set. What comes out is columns, because a page of them is a dozen objects and not
+ * thousands.
  * Properties are as on the wire, their length before them; flags are those of a PUBLISH without DUP. The packet id
  * is not kept: it belongs to a connection. Expiry is kept in whole milliseconds, rounded up.
  */
@@ -40,7 +42,6 @@ export function unpackingSelect(heads: string, bytes: string): string {
 
 /** One row of a `packingSelect`. */
 export interface PackedRow {
-  /** `[]` when there are no messages. */
   readonly heads: string
   readonly bytes: Buffer | null
 }
@@ -49,23 +50,33 @@ export interface PackedRow {
 export interface Packing {
   /** A table, or a SELECT in brackets. */
   readonly from: string
+  /** By which the rows come in order by themselves: the row id of the table, or what the SELECT is ordered by. */
   readonly key: string
   readonly where: string
-  readonly limit?: string
   /** SQL expressions. */
   readonly lane?: string
   readonly atMs?: string
 }
 
-/** A SELECT that answers one PackedRow for the rows that `where` picks, by rising key. */
-export function packingSelect({ from, key, where, limit = '', lane = 'NULL', atMs = 'NULL' }: Packing): string {
-  return `SELECT json_group_array(json_array(position, topic_bytes, payload_bytes, property_bytes, flags, expires_at_ms, publisher,
-        lane, at_ms)) AS heads,
-      CAST(group_concat(bytes, '') AS BLOB) AS bytes
-    FROM (SELECT ${key} AS position, octet_length(topic) AS topic_bytes, octet_length(payload) AS payload_bytes,
-      ifnull(octet_length(properties), 0) AS property_bytes, flags, expires_at_ms, publisher, ${lane} AS lane, ${atMs} AS at_ms,
-      CAST(topic AS BLOB) || payload || ifnull(properties, x'') AS bytes
-      FROM ${from} WHERE ${where} ORDER BY ${key} ${limit})`
+/**
+ * A SELECT that answers one PackedRow for the rows that `where` picks, by rising key. Neither ORDER BY nor LIMIT stand
+ * in it: they would have every row copied before it is packed, which takes as long again.
+ */
+export function packingSelect({ from, key, where, lane = 'NULL', atMs = 'NULL' }: Packing): string {
+  const columns = [
+    key,
+    'octet_length(topic)',
+    'octet_length(payload)',
+    'ifnull(octet_length(properties), 0)',
+    'flags',
+    'expires_at_ms',
+    'publisher',
+    lane,
+    atMs,
+  ]
+  return `SELECT json_array(${columns.map((column) => `json_group_array(${column})`).join(', ')}) AS heads,
+      CAST(group_concat(CAST(topic AS BLOB) || payload || ifnull(properties, x''), '') AS BLOB) AS bytes
+    FROM ${from} WHERE ${where}`
 }
 
 const none = Buffer.alloc(0)
@@ -118,7 +129,7 @@ export class MessagePacker {
 }
 
 type Head = readonly [
-  position: number,
+  key: number,
   topicBytes: number,
   payloadBytes: number,
   propertyBytes: number,
@@ -128,25 +139,67 @@ type Head = readonly [
   lane: Lane | null,
   atMs: number | null,
 ]
+type ColumnsOf<Row extends readonly unknown[]> = { readonly [Column in keyof Row]: readonly Row[Column][] }
 
-/**
- * The messages of a PackedRow, `seq` being the position. They share `bytes` from now on.
- * @throws Failure ERR_STORE_READ when heads and bytes do not fit together; PacketFault for broken properties
- */
-export function unpackMessages(heads: string, bytes: Buffer): StoredMessage[] {
-  let start = 0
-  const messages = (JSON.parse(heads) as Head[]).map((head) => {
-    const [seq, topicBytes, payloadBytes, propertyBytes, flags, expiresAtMs, publisher, lane, atMs] = head
-    const topicEnd = start + topicBytes
-    const payloadEnd = topicEnd + payloadBytes
-    const end = payloadEnd + propertyBytes
+/** A message with its bytes of topic, payload and properties. */
+export interface SizedMessage extends StoredMessage {
+  readonly byteCount: number
+}
+
+/** Messages that came out together. They are made one by one, when they are asked for, and share the bytes. */
+export class PackedMessages {
+  readonly #columns: ColumnsOf<Head>
+  readonly #bytes: Buffer
+  /** Where the bytes of each begin, and behind the last one where they end. */
+  readonly #starts: number[] = [0]
+
+  /** @throws Failure ERR_STORE_READ when heads and bytes do not fit together, or keys do not rise */
+  constructor({ heads, bytes }: PackedRow) {
+    this.#columns = JSON.parse(heads) as ColumnsOf<Head>
+    this.#bytes = bytes ?? none
+    const [keys, topicBytes, payloadBytes, propertyBytes] = this.#columns
+    let end = 0
+    for (let i = 0; i < keys.length; i++) {
+      end += (topicBytes[i] as number) + (payloadBytes[i] as number) + (propertyBytes[i] as number)
+      this.#starts.push(end)
+      if (i > 0 && (keys[i] as number) <= (keys[i - 1] as number)) {
+        throw new Failure('ERR_STORE_READ', `message ${keys[i]} behind message ${keys[i - 1]}`)
+      }
+    }
+    if (end !== this.#bytes.length) {
+      throw new Failure('ERR_STORE_READ', `messages of ${end} bytes in ${this.#bytes.length}`)
+    }
+  }
+
+  get count(): number {
+    return this.#columns[0].length
+  }
+
+  get byteCount(): number {
+    return this.#bytes.length
+  }
+
+  /** @param place from 0 to `count - 1`, as everywhere */
+  keyAt(place: number): number {
+    return this.#columns[0][place] as number
+  }
+
+  /** `seq` is the key. @throws PacketFault for broken properties */
+  at(place: number): SizedMessage {
+    const [keys, topicBytes, payloadBytes, , flagsOf, expiries, publishers, laneOf, times] = this.#columns
+    const bytes = this.#bytes
+    const start = this.#starts[place] as number
+    const topicEnd = start + (topicBytes[place] as number)
+    const payloadEnd = topicEnd + (payloadBytes[place] as number)
+    const end = this.#starts[place + 1] as number
+    const flags = flagsOf[place] as number
     const publish = new Publish(
       bytes.toString('utf8', start, topicEnd),
       ((flags >> 1) & 3) as Qos,
       (flags & 1) !== 0,
       false,
       0,
-      propertyBytes === 0
+      payloadEnd === end
         ? undefined
         : readProperties<PublishProperties>(new Cursor(bytes, payloadEnd, end), PacketType.publish),
       bytes,
@@ -156,12 +209,16 @@ export function unpackMessages(heads: string, bytes: Buffer): StoredMessage[] {
       payloadEnd,
       true,
     )
-    publish.expiresAtMs = expiresAtMs ?? Number.POSITIVE_INFINITY
-    publish.publisher = publisher
-    if (publish.retain) publish.changedAtMs = atMs ?? undefined
-    start = end
-    return { seq, publish, lane: lane ?? Lane.event, atMs: atMs ?? Number.POSITIVE_INFINITY }
-  })
-  if (start !== bytes.length) throw new Failure('ERR_STORE_READ', `messages of ${start} bytes in ${bytes.length}`)
-  return messages
+    publish.expiresAtMs = expiries[place] ?? Number.POSITIVE_INFINITY
+    publish.publisher = publishers[place] as string
+    const atMs = times[place] ?? undefined
+    if (publish.retain) publish.changedAtMs = atMs
+    return {
+      seq: keys[place] as number,
+      publish,
+      lane: laneOf[place] ?? Lane.event,
+      atMs: atMs ?? Number.POSITIVE_INFINITY,
+      byteCount: end - start,
+    }
+  }
 }

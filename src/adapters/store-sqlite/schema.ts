@@ -161,36 +161,42 @@ export const groupCommitInsert = `INSERT INTO group_commit VALUES (${groupCommit
 
 const messageBytes = 'octet_length(topic) + ifnull(octet_length(properties), 0) + octet_length(payload)'
 
-/**
- * Messages of one lane from ?1 or the first after it on: at most ?2 of them, none after ?3, and no more bytes than ?4
- * unless it is only one message.
- */
+/** No page has more rows. */
+const pageRows = 1024
+
+/** A page of one lane, from ?3 or the first after it on: none after ?1, and no more bytes than ?2 unless it is only one message. */
 export function laneRead(lane: Lane): string {
-  const first = `(SELECT start_byte FROM log_${lane} WHERE seq >= ?1 ORDER BY seq LIMIT 1)`
+  const table = `log_${lane}`
+  const first = (column: string): string => `(SELECT ${column} FROM ${table} WHERE seq >= ?3 ORDER BY seq LIMIT 1)`
+  // Counting rows reads nothing of them. Where so many are not too large, which is the rule, none is looked at twice.
+  const end = `ifnull((SELECT seq FROM ${table} WHERE seq >= ?3 ORDER BY seq LIMIT 1 OFFSET ${pageRows - 1}),
+    (SELECT max(seq) FROM ${table}))`
+  const fits = `start_byte + ${messageBytes} <= ${first('start_byte')} + ?2`
   return packingSelect({
-    from: `log_${lane}`,
+    from: table,
     key: 'seq',
     lane: `${lane}`,
     atMs: 'at_ms',
-    where: `seq BETWEEN ?1 AND ?3
-      AND (start_byte = ${first} OR start_byte + ${messageBytes} <= ${first} + ?4)`,
-    limit: 'LIMIT ?2',
+    where: `seq BETWEEN ?3 AND min(?1, coalesce(
+      (SELECT seq FROM ${table} WHERE seq = ${end} AND ${fits}),
+      (SELECT max(seq) FROM ${table} WHERE seq BETWEEN ?3 AND ${end} AND ${fits}),
+      ${first('seq')}))`,
   })
 }
 
 /**
- * The same for the lanes together: messages from ?5 to ?8 on, by lane; at most ?2 of them, none after ?3, no more bytes
- * than ?4 unless it is only one message. The range is found first, without reading payloads.
+ * A page of the lanes together: messages from ?3 to ?6 on, by lane; none after ?1, and no more bytes than ?2 unless it is
+ * only one message. The range is found first, without reading payloads.
  */
 export const logRead = (() => {
   const union = (columns: string, upTo: string): string =>
     lanes
-      .map((lane) => `SELECT ${lane} AS lane, ${columns} FROM log_${lane} WHERE seq BETWEEN ?${lane + 5} AND ${upTo}`)
+      .map((lane) => `SELECT ${lane} AS lane, ${columns} FROM log_${lane} WHERE seq BETWEEN ?${lane + 3} AND ${upTo}`)
       .join(' UNION ALL ')
   const lastSeq = `(SELECT max(seq) FROM (
     SELECT seq, sum(byte_count) OVER (ORDER BY seq) AS bytes_up_to, row_number() OVER (ORDER BY seq) AS place
-    FROM (${union(`seq, ${messageBytes} AS byte_count`, '?3')} ORDER BY seq LIMIT ?2))
-    WHERE bytes_up_to <= ?4 OR place = 1)`
+    FROM (${union(`seq, ${messageBytes} AS byte_count`, '?1')} ORDER BY seq LIMIT ${pageRows}))
+    WHERE bytes_up_to <= ?2 OR place = 1)`
   return packingSelect({
     from: `(${union(`seq, at_ms, ${messageColumns}`, lastSeq)} ORDER BY seq)`,
     key: 'seq',
@@ -224,8 +230,8 @@ export const retainedRead = packingSelect({
   from: 'retained',
   key: 'rowid',
   atMs: 'changed_at_ms',
-  where: 'rowid > ?1',
-  limit: 'LIMIT ?2',
+  where:
+    'rowid > ?1 AND rowid <= (SELECT max(rowid) FROM (SELECT rowid FROM retained WHERE rowid > ?1 ORDER BY rowid LIMIT ?2))',
 })
 
 /** As a column of `session`. */
