@@ -41,7 +41,15 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
       : undefined
     fleet?.start()
     receiver.onGap = (gap) => fleet?.onGap(gap)
-    const bridges = await makeBridges(settings, { local: broker, marks, epoch, clock, random: systemRandom, log })
+    const bridges = await makeBridges(settings, {
+      local: broker,
+      alarms: broker.alarms,
+      marks,
+      epoch,
+      clock,
+      random: systemRandom,
+      log,
+    })
     const listeners = await Listeners.open(settings, broker, log)
     const control = await openControl(settings, brokerRoutes({ settings, broker, store, bridges, fleet }), log)
     return new RunningNode({ settings, log, store, broker, control, listeners, methods, bridges, serials: [] })

@@ -43,7 +43,15 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
       : undefined
     fleet?.start()
     receiver.onGap = (gap) => fleet?.onGap(gap)
-    const bridges = await makeBridges(settings, { local: broker, marks, epoch, clock, random: systemRandom, log })
+    const bridges = await makeBridges(settings, {
+      local: broker,
+      alarms: broker.alarms,
+      marks,
+      epoch,
+      clock,
+      random: systemRandom,
+      log,
+    })
     const driver = serialDriver()
     const serialParts = {
       driver,

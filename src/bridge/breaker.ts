@@ -1,7 +1,8 @@
 /**
  * Ends circles that leave no trace: the same message, by topic and payload, that comes in over one bridge and goes out
- * over another again and again. A few times are chance; more within ten seconds are a circle, and then the message is
- * held until it has been quiet for as long. Messages of clients never count, so that a device may repeat itself.
+ * over another again and again, ours or one of mosquitto. A few times are chance; more within ten seconds are a circle,
+ * and then the message is held until it has been quiet for as long. Messages of other clients never count, so that a
+ * device may repeat itself.
  */
 import type { Clock } from '../ports/clock.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
@@ -14,25 +15,29 @@ const windowMs = 10_000
 /** Messages that are remembered; beyond it the oldest is forgotten. */
 const messageCountMax = 4096
 
-/** What local sessions of bridges are called. */
-const bridgeSession = '$bridge/'
-
 type Passes = { count: number; lastMs: number; firstMs: number }
 
 export class Breaker {
   readonly #clock: Clock
+  readonly #isRelay: (clientId: string) => boolean
   readonly #onTripped: (message: Publish) => void
   readonly #passes = new Map<string, Passes>()
 
-  /** @param onTripped called once for each message that is held from now on */
-  constructor(clock: Clock, onTripped: (message: Publish) => void) {
+  #heldAtMs = Number.NEGATIVE_INFINITY
+
+  /**
+   * @param isRelay the client is a bridge
+   * @param onTripped called once for each message that is held from now on
+   */
+  constructor(clock: Clock, isRelay: (clientId: string) => boolean, onTripped: (message: Publish) => void) {
     this.#clock = clock
+    this.#isRelay = isRelay
     this.#onTripped = onTripped
   }
 
   /** @returns false when `message` has to end here */
   lets(message: Publish): boolean {
-    if (!message.publisher.startsWith(bridgeSession)) return true
+    if (!this.#isRelay(message.publisher)) return true
     const key = `${message.topic}\n${digest(message)}`
     const nowMs = this.#clock.nowMs()
     const passes = this.#passes.get(key)
@@ -43,7 +48,13 @@ export class Breaker {
     passes.count++
     passes.lastMs = nowMs
     if (passes.count === passCountMax + 1) this.#onTripped(message)
+    if (passes.count > passCountMax) this.#heldAtMs = nowMs
     return passes.count <= passCountMax
+  }
+
+  /** Nothing that was held would still be. */
+  get isQuiet(): boolean {
+    return this.#clock.nowMs() - this.#heldAtMs > windowMs
   }
 
   #remember(key: string, passes: Passes): void {

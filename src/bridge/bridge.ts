@@ -7,6 +7,7 @@
  *        ^---- acknowledge ----------- PUBACK <-------+                 +<-- PUBACK once the local commit is durable
  */
 import { RingQueue } from '../lib/ring-queue.ts'
+import type { AlarmBoard } from '../ports/alarms.ts'
 import type { BridgeStatus } from '../ports/bridge-status.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { DelayHolder } from '../ports/delayed-ahead.ts'
@@ -20,7 +21,7 @@ import { type ReasonCode, reasonName } from '../protocol/reason.ts'
 import type { DeviceList } from './devices.ts'
 import type { Greeting, RemoteSide } from './handshake.ts'
 import { Herald, type HeraldSettings } from './herald.ts'
-import { LoopGuard } from './loop-guard.ts'
+import { type LoopAlarm, LoopGuard } from './loop-guard.ts'
 import { Mapping, type MappingRule } from './mapping.ts'
 import type { Marks } from './marks.ts'
 import { Monitor, type MonitorSettings } from './monitor.ts'
@@ -86,6 +87,7 @@ export class Bridge implements UplinkOwner {
     local: LocalBroker
     marks: Marks
     devices: DeviceList | undefined
+    alarms: AlarmBoard
     makeUplink: (owner: UplinkOwner) => Uplink
   }) {
     const { settings, epoch, log, clock, local, marks } = parts
@@ -96,7 +98,12 @@ export class Bridge implements UplinkOwner {
     this.#gate = this.#openGate()
     this.#in = new Mapping(settings.in, 'in')
     this.#acks = new RingQueue(65_535)
-    this.#loops = new LoopGuard(epoch, clock, log)
+    this.#loops = new LoopGuard({
+      epoch,
+      clock,
+      isRelay: (clientId) => local.isRelay(clientId),
+      alarm: this.#loopAlarm(parts.alarms),
+    })
     this.#devices = parts.devices
     this.#devices?.onChange(() => this.#tellDevices())
     this.#herald = new Herald(settings, epoch, marks)
@@ -165,6 +172,19 @@ export class Bridge implements UplinkOwner {
     const probe = this.#monitor.look()
     if (probe !== undefined) this.#tell(probe)
     this.#retained.look()
+    this.#loops.look()
+  }
+
+  #loopAlarm(alarms: AlarmBoard): LoopAlarm {
+    const bridge = this.#settings.name
+    const name = `message_loop:bridge:${bridge}`
+    return {
+      raise: (topic, clientId) => {
+        const message = `messages that ${clientId} brings go out over the bridge ${bridge} and come back; take their topics out of the rules of one of the two`
+        alarms.raise(name, message, { topic, clientId, bridge })
+      },
+      clear: () => alarms.clear(name),
+    }
   }
 
   /**

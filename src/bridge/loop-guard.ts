@@ -3,24 +3,42 @@
  * by how often they come (breaker.ts).
  */
 import type { Clock } from '../ports/clock.ts'
-import type { Log } from '../ports/log.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import { Breaker } from './breaker.ts'
 import { pathIn, pathName, pathOf, pathOut, withPath } from './path.ts'
 
 export { withPath } from './path.ts'
 
+/** Told when a message goes round that no path would have ended, and when that is over. */
+export interface LoopAlarm {
+  /** @param clientId of the bridge that brings it */
+  raise(topic: string, clientId: string): void
+  clear(): void
+}
+
 export class LoopGuard {
   readonly #own: string
   readonly #breaker: Breaker
+  readonly #alarm: LoopAlarm
   #hasProperties = true
   /** Messages that ended here. */
   endedCount = 0
 
-  /** @param epoch identity of the local log, by which this broker is known on paths */
-  constructor(epoch: string, clock: Clock, log: Log) {
-    this.#own = pathName(epoch)
-    this.#breaker = new Breaker(clock, ({ topic }) => log.warn({ topic }, 'message goes round and is held here'))
+  /**
+   * @param parts.epoch identity of the local log, by which this broker is known on paths
+   * @param parts.isRelay the client is a bridge
+   */
+  constructor(parts: { epoch: string; clock: Clock; isRelay: (clientId: string) => boolean; alarm: LoopAlarm }) {
+    this.#own = pathName(parts.epoch)
+    this.#alarm = parts.alarm
+    this.#breaker = new Breaker(parts.clock, parts.isRelay, ({ topic, publisher }) =>
+      parts.alarm.raise(topic, publisher),
+    )
+  }
+
+  /** Called now and then. */
+  look(): void {
+    if (this.#breaker.isQuiet) this.#alarm.clear()
   }
 
   /** @param version what the remote side speaks: before 5.0 nothing carries a path */

@@ -10,13 +10,15 @@ import { TimerWheel } from '../lib/timer-wheel.ts'
 import type { AuthenticationMethod, Authenticator, Authorizer } from '../ports/auth.ts'
 import type { Clock } from '../ports/clock.ts'
 import { logScope } from '../ports/ledger.ts'
-import type {
-  HouseVoice,
-  LocalBroker,
-  LocalConsumer,
-  LocalSession,
-  LocalSessionOptions,
-  PublishGate,
+import {
+  bridgeSessions,
+  type ForgottenSession,
+  type HouseVoice,
+  type LocalBroker,
+  type LocalConsumer,
+  type LocalSession,
+  type LocalSessionOptions,
+  type PublishGate,
 } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
@@ -43,6 +45,7 @@ import type { Session } from './session.ts'
 import { SessionTable } from './sessions.ts'
 import type { BrokerSettings } from './settings.ts'
 import { ShareTable } from './share.ts'
+import { isShared } from './share-name.ts'
 import { SysTopics } from './sys-topics.ts'
 
 /** Resolution of keep-alives, expiries and will delays. */
@@ -148,6 +151,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       flushQueue: new FlushQueue(clock),
       sysTopics: undefined,
       connections: new Set(),
+      relays: new Set(),
       awaitingDurable: new Set(),
     }
     ledger.onDrop = ({ scope, lane, firstSeq, lastSeq, count = lastSeq - firstSeq + 1, reason }) => {
@@ -249,6 +253,30 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     const client = new LocalClient(this.#core, clientId, consumer, options)
     this.#localClients.push(client)
     return client
+  }
+
+  endForgotten(keptSeconds: number): readonly ForgottenSession[] {
+    const { sessions, store, delivery } = this.#core
+    const owned = new Set(this.#localClients.map(({ clientId }) => clientId))
+    const kept: ForgottenSession[] = []
+    for (const session of [...sessions]) {
+      const { clientId } = session
+      // Groups of shared subscriptions are looked after where they are.
+      if (!clientId.startsWith('$') || isShared(clientId) || owned.has(clientId)) continue
+      const { lastSeq, messageCount } = store.log
+      const backlogCount = Math.min(lastSeq - session.cursor(delivery.routedSeq), messageCount)
+      if (backlogCount > 0 && session.subscriptions.size > 0) {
+        sessions.limit(session, keptSeconds)
+        kept.push({ clientId, backlogCount })
+      } else {
+        sessions.end(session)
+      }
+    }
+    return kept
+  }
+
+  isRelay(clientId: string): boolean {
+    return clientId.startsWith(bridgeSessions) || this.#core.relays.has(clientId)
   }
 
   tell(topic: string, payload: string): void {

@@ -286,6 +286,7 @@ export class Connection implements LinkOwner, Attachment {
     this.#state = { at: 'open', session, principal }
     if (isPeer(connect, mount)) this.#outbox.numberFor(session, agreement.inflightMax)
     core.counters.connectAccepted++
+    if (connect.isBridge) core.relays.add(agreement.clientId)
     // CONNACK is the first packet [MQTT-3.2.0-1], so it goes out before anything that waited for the session.
     const isAnswered = this.#outbox.send({
       type: PacketType.connack,
@@ -489,6 +490,7 @@ export class Connection implements LinkOwner, Attachment {
     this.#state = { at: 'closed' }
     this.#core.wheel.cancel(this.#timer)
     this.#core.connections.delete(this)
+    if (this.#isBridge) this.#core.relays.delete(this.#clientId)
     this.#acks.close()
     this.#incoming.gate?.close()
     this.#pace?.close()

@@ -51,6 +51,8 @@ export interface Core {
   sysTopics: SysTopics | undefined
   /** Every connection that is not closed. */
   readonly connections: Set<Connection>
+  /** Clients that are bridges of mosquitto, by their private protocol level. */
+  readonly relays: Set<string>
   /** Acknowledgements that wait for a group commit. */
   readonly awaitingDurable: Set<AckQueue>
 }

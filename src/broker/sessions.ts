@@ -208,6 +208,13 @@ export class SessionTable {
     this.#fireWill(session)
   }
 
+  /** A session without a connection lasts `expiryIntervalSeconds` from when that ended, and no longer. */
+  limit(session: Session, expiryIntervalSeconds: number): void {
+    session.expiryIntervalSeconds = expiryIntervalSeconds
+    this.#startCountdown(session, session.disconnectedAtMs ?? this.#clock.nowMs())
+    this.save(session)
+  }
+
   subscribe(session: Session, record: SubscriptionRecord): Subscription {
     const former = session.subscriptions.get(record.topicFilter)
     if (former !== undefined) {

@@ -9,6 +9,7 @@ import { bridgeSubscriptions, subscriptionsFor } from '../bridge/remote-subscrip
 import { Uplink } from '../bridge/uplink.ts'
 import { type BridgeSettings, type Settings, safestDurability } from '../config/settings.ts'
 import { Backoff } from '../lib/backoff.ts'
+import type { AlarmBoard } from '../ports/alarms.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { FilterMemory } from '../ports/filter-memory.ts'
 import type { LocalBroker } from '../ports/local.ts'
@@ -19,8 +20,12 @@ import { makeDialers } from './dialers.ts'
 /** The remote broker keeps what it has for us this long. */
 const sessionExpirySeconds = 7 * 86_400
 
+/** What waits for a bridge that is not there any more is kept this long. */
+const forgottenSeconds = 7 * 86_400
+
 export interface BridgeParts {
   readonly local: LocalBroker
+  readonly alarms: AlarmBoard
   readonly marks: Marks
   /** Identity of the local log. */
   readonly epoch: string
@@ -34,7 +39,24 @@ export async function makeBridges(settings: Settings, parts: BridgeParts): Promi
   const { local, clock } = parts
   const isTold = settings.sys.enabled && settings.bridges.some(({ notifications }) => notifications)
   const devices = isTold ? new DeviceList({ local, clock, nodeName: settings.name }) : undefined
-  return Promise.all(settings.bridges.map((bridge) => makeBridge(bridge, settings, devices, parts)))
+  const bridges = await Promise.all(settings.bridges.map((bridge) => makeBridge(bridge, settings, devices, parts)))
+  reportForgotten(parts)
+  return bridges
+}
+
+/** A bridge that was taken out of the settings leaves its session behind, which would hold the log for ever. */
+function reportForgotten({ local, log }: BridgeParts): void {
+  const counts = new Map<string, number>()
+  for (const { clientId, backlogCount } of local.endForgotten(forgottenSeconds)) {
+    const name = clientId.split('/')[1] ?? clientId
+    counts.set(name, Math.max(backlogCount, counts.get(name) ?? 0))
+  }
+  for (const [bridge, count] of counts) {
+    log.warn(
+      { bridge, count },
+      'messages wait for a bridge that is in no [[bridge]] any more: name it again to have them sent, or they are dropped 7 days after it was gone',
+    )
+  }
 }
 
 async function makeBridge(
@@ -60,6 +82,7 @@ async function makeBridge(
     local,
     receiver,
     marks: parts.marks,
+    alarms: parts.alarms,
     devices,
     makeUplink: (owner) =>
       new Uplink({

@@ -17,8 +17,26 @@ import type { Durability, Seq, Ticket } from './store.ts'
 export interface LocalBroker {
   /** Opens or resumes the durable session `clientId`; it never expires. */
   openSession(clientId: string, consumer: LocalConsumer, options?: LocalSessionOptions): LocalSession
+  /**
+   * Called once all parts of the house have opened their sessions. Those of earlier runs that nobody opened end now, or
+   * in `keptSeconds` when something may wait for them; whoever opens one before that goes on with it.
+   * @returns the latter
+   */
+  endForgotten(keptSeconds: number): readonly ForgottenSession[]
+  /** What `clientId` publishes it has from another broker, as far as it shows: a bridge of ours, or one of mosquitto. */
+  isRelay(clientId: string): boolean
   /** Publishes a value of the broker's own below `$SYS` of this node, which stays until the next one. */
   tell(topic: string, payload: string): void
+}
+
+/** What the client ids of bridges begin with. */
+export const bridgeSessions = '$bridge/'
+
+/** A durable session of a part of the house that is not there any more. */
+export interface ForgottenSession {
+  readonly clientId: string
+  /** Messages that wait: an upper bound. */
+  readonly backlogCount: number
 }
 
 export interface LocalSessionOptions {

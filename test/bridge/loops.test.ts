@@ -3,6 +3,7 @@ import { Breaker } from '../../src/bridge/breaker.ts'
 import { hopCountMax, pathIn, pathOf, pathOut, withPath } from '../../src/bridge/path.ts'
 import { Publish } from '../../src/protocol/packets/publish.ts'
 import { VirtualClock } from '../fakes/virtual-clock.ts'
+import { everything, World } from './world.ts'
 
 t.test('a path is read as it was written, behind the properties of others', async (t) => {
   const properties = withPath([['unit', 'C']], ['a', 'b'])
@@ -30,6 +31,8 @@ t.test('a message ends after so many hops', async (t) => {
   t.equal(hops - 1, hopCountMax)
 })
 
+const isBridge = (clientId: string) => clientId.startsWith('$bridge/')
+
 function bridged(topic: string, payload: string): Publish {
   const message = Publish.create({ topic, payload })
   message.publisher = '$bridge/up'
@@ -39,7 +42,7 @@ function bridged(topic: string, payload: string): Publish {
 t.test('what passes from bridge to bridge again and again is held, and let go when it was quiet', async (t) => {
   const clock = new VirtualClock()
   const tripped: string[] = []
-  const breaker = new Breaker(clock, ({ topic }) => tripped.push(topic))
+  const breaker = new Breaker(clock, isBridge, ({ topic }) => tripped.push(topic))
   const passes = (count: number) => Array.from({ length: count }, () => breaker.lets(bridged('t', 'on')))
   t.same(passes(7), [true, true, true, true, true, false, false])
   t.same(tripped, ['t'])
@@ -53,10 +56,40 @@ t.test('what passes from bridge to bridge again and again is held, and let go wh
 
 t.test('a device may repeat itself, and so may a slow command from above', async (t) => {
   const clock = new VirtualClock()
-  const breaker = new Breaker(clock, () => t.fail('nothing goes round'))
+  const breaker = new Breaker(clock, isBridge, () => t.fail('nothing goes round'))
   for (let n = 0; n < 100; n++) t.ok(breaker.lets(Publish.create({ topic: 't', payload: 'on' })))
   for (let n = 0; n < 20; n++) {
     clock.advanceMs(3000)
     t.ok(breaker.lets(bridged('t', 'on')))
   }
 })
+
+t.test(
+  "mosquitto#3011: a bridge of mosquitto's that brings back what we send it: the message is held, and somebody told",
+  async (t) => {
+    const world = await World.make({ out: [everything] })
+    world.passMs(500)
+    const watcher = world.cloud.connect({ clientId: 'watcher' })
+    watcher.subscribe('g/gw1/t')
+    // From the cloud back into the gateway, in 3.1.1, under the same topic.
+    const source = world.cloud.connect({ clientId: 'mosquitto' })
+    source.subscribe('g/gw1/t')
+    const back = world.edge.connect({ clientId: 'mosquitto', version: 4, isBridge: true })
+    world.edge.connect({ clientId: 'device' }).publish('t', 'on', { qos: 1 })
+    const goRound = (durationMs: number) => {
+      for (let leftMs = durationMs; leftMs > 0; leftMs -= 100) {
+        world.passMs(100)
+        for (const payload of source.takePayloads()) back.publish('t', payload, { qos: 1 })
+      }
+    }
+    goRound(30_000)
+    const count = watcher.takePayloads().length
+    t.ok(count > 1 && count < 10, `went round ${count} times`)
+    const { alarms } = world.edge.broker
+    t.match(alarms.list.ended.concat(alarms.list.active), [
+      { name: 'message_loop:bridge:up', details: { topic: 't', clientId: 'mosquitto' } },
+    ])
+    goRound(12_000)
+    t.same(alarms.list.active, [], 'it is over when it was quiet')
+  },
+)

@@ -146,6 +146,7 @@ export class World {
       local: this.edge.broker,
       receiver: this.edgeReceiver,
       marks,
+      alarms: this.edge.broker.alarms,
       devices,
       makeUplink: (owner) =>
         new Uplink({
