@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createAuthority, issueServerCertificate } from '../../src/adapters/certificates/authority.ts'
+import { askBroker } from '../../src/cli/control-client.ts'
 
 export const command = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
 export const mosquitto = ['/usr/sbin/mosquitto', '/usr/local/sbin/mosquitto'].find((file) => existsSync(file))
@@ -33,6 +34,8 @@ export function brokersFor(carrier: Carrier): BrokerName[] {
 export interface RunningBroker {
   readonly port: number
   readonly pid: number
+  /** Messages that it says it did not deliver; Tidegate only. */
+  droppedCount(): Promise<number>
   stop(): Promise<void>
 }
 
@@ -50,6 +53,10 @@ export async function startBroker(name: BrokerName, carrier: Carrier): Promise<R
   return {
     port,
     pid: child.pid as number,
+    async droppedCount() {
+      const status = await askBroker(storedIn(folder), 'GET', '/status')
+      return (status as { messages: { dropped: number } }).messages.dropped
+    },
     async stop() {
       const hasEnded = child.exitCode !== null || child.signalCode !== null
       if (!hasEnded) {
@@ -69,11 +76,15 @@ const starters: Record<BrokerName, (folder: string, port: number, carrier: Carri
   aedes: startAedes,
 }
 
+function storedIn(folder: string): string {
+  return join(folder, 'stored')
+}
+
 /** As it ships: only where it listens and stores is said. */
 function startTidegate(folder: string, port: number, carrier: Carrier): ChildProcess {
   const config = join(folder, 'edge.toml')
   const lines = [
-    `data_dir = "${join(folder, 'stored')}"`,
+    `data_dir = "${storedIn(folder)}"`,
     '[[listener]]',
     `type = "${carrier}"`,
     `bind = "127.0.0.1:${port}"`,

@@ -22,6 +22,9 @@ export interface Soak {
   readonly residentMb: readonly number[]
   /** The highest after the first minute over the first after it. */
   readonly growth: number
+  /** Messages that did not arrive, and those of which the broker says so. */
+  readonly missing: number
+  readonly dropped: number
 }
 
 export async function soak(generator: Generator, workloads: readonly Workload[], minutes: number): Promise<Soak> {
@@ -36,14 +39,16 @@ export async function soak(generator: Generator, workloads: readonly Workload[],
       const rate = Math.max(1, Math.floor(messagesPerSecond / fan / 2 / parts.length))
       rated.push({ ...part, load: [...part.load, '-r', `${rate}`, '-n', `soak-${index}`] })
     }
+    const droppedBefore = await broker.droppedCount()
     const load = Promise.all(rated.map((part) => generator.measure(broker, part, minutes * 60)))
     const residentMb = await sample(broker, minutes * 60_000)
     const missing = (await load).reduce((sum, measured) => sum + (measured.missing ?? 0), 0)
-    console.log(`${missing} messages did not arrive`)
+    const dropped = (await broker.droppedCount()) - droppedBefore
+    console.log(`${missing} messages did not arrive; the broker says that it dropped ${dropped}`)
     const steady = residentMb.slice(Math.floor(Math.min(warmUpMs, minutes * 30_000) / sampleMs))
     const growth = Math.max(...steady) / (steady[0] ?? 1)
     console.log(`after the first minute at most ${growth.toFixed(2)} times as much  <= ${growthMax} ${yesNo(growth)}`)
-    return { minutes, residentMb, growth }
+    return { minutes, residentMb, growth, missing, dropped }
   } finally {
     await broker.stop()
   }

@@ -64,7 +64,7 @@ export const workloads: readonly Workload[] = [
   {
     name: 'steady 20k/s',
     carrier: 'tcp',
-    load: '-k pair -P 100 -S 100 -q 0 -s 64 -r 20000'.split(' '),
+    load: '-k pair -P 100 -S 100 -q 0 -s 64 -w 0 -r 20000'.split(' '),
     figures: { cpuUsPerMessage: { of: 'ratio', max: 1.2 }, p99Us: { of: 'ratio', max: 2 } },
     connectionCount: 200,
   },
