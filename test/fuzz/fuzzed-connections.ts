@@ -123,22 +123,23 @@ export class FuzzedConnections {
     conversation.send(this.#packets.oneIn(mutatedOneIn) ? this.#packets.mutated(frame) : frame)
   }
 
+  /** Other work on the machine may take the processor away once, and not three times in a row. */
   #serveFreshClient(): void {
-    const ms = this.#serveMs()
+    let ms = this.#serveMs()
+    for (let tries = 1; tries < 3 && ms > serveMsMax; tries++) ms = Math.min(ms, this.#serveMs())
     if (ms > serveMsMax) throw new Error(`a fresh client waited ${ms} ms`)
     if (ms > this.#slowestServeMs) this.#slowestServeMs = ms
   }
 
   #serveMs(): number {
-    const before = process.cpuUsage()
+    const startedAtMs = performance.now()
     const client = this.#broker.connect({ clientId: 'fresh', version: 5 })
     client.subscribe('fresh/topic', { qos: 1 })
     client.publish('fresh/topic', 'served', { qos: 1 })
     const isServed = client.takePayloads().includes('served')
     client.disconnect()
     if (!isServed) throw new Error('a fresh client was not served')
-    const { user, system } = process.cpuUsage(before)
-    return (user + system) / 1000
+    return performance.now() - startedAtMs
   }
 }
 
