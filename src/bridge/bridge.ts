@@ -29,12 +29,13 @@ import { type Pace, Pacer } from './pacer.ts'
 import { paceOf, readPace } from './paces.ts'
 import type { GatewayReceiver } from './receiver.ts'
 import { subscriptionsFor } from './remote-subscriptions.ts'
+import { type ResponseSettings, Responses } from './responses.ts'
 import { RetainedExchange } from './retained-exchange.ts'
 import { Sender } from './sender.ts'
 import { Starter, type StarterSettings } from './starter.ts'
 import type { Uplink, UplinkOwner } from './uplink.ts'
 
-export interface BridgeSettings extends HeraldSettings, StarterSettings, MonitorSettings {
+export interface BridgeSettings extends HeraldSettings, StarterSettings, MonitorSettings, ResponseSettings {
   readonly inflightMax: number
   /** Messages per second; 0 = as many as the line takes. */
   readonly rateMax: number
@@ -59,6 +60,7 @@ export class Bridge implements UplinkOwner {
   readonly #loops: LoopGuard
   readonly #monitor: Monitor
   readonly #retained: RetainedExchange
+  readonly #responses: Responses
   /** Acknowledgements to the remote side that wait for the local commit. */
   readonly #acks: RingQueue<{ readonly ticket: Ticket; readonly packetId: number; readonly type: AckType }>
   readonly #devices: DeviceList | undefined
@@ -104,6 +106,7 @@ export class Bridge implements UplinkOwner {
       isRelay: (clientId) => local.isRelay(clientId),
       alarm: this.#loopAlarm(parts.alarms),
     })
+    this.#responses = new Responses(settings, clock)
     this.#devices = parts.devices
     this.#devices?.onChange(() => this.#tellDevices())
     this.#herald = new Herald(settings, epoch, marks)
@@ -118,6 +121,7 @@ export class Bridge implements UplinkOwner {
       marks,
       pacer: this.#pacer,
       loops: this.#loops,
+      responses: this.#responses,
       out: new Mapping(settings.out, 'out'),
       uplink: () => this.#uplink,
       onDurable: (ticket) => this.#onDurable(ticket),
@@ -152,6 +156,7 @@ export class Bridge implements UplinkOwner {
   /** New rules for what crosses: both sides are asked only for what differs. */
   map(rules: { readonly out: readonly MappingRule[]; readonly in: readonly MappingRule[] }): void {
     this.#in = new Mapping(rules.in, 'in')
+    this.#responses.map(rules.out, rules.in)
     this.#sender.subscribe(new Mapping(rules.out, 'out'))
     this.#uplink.subscribe(subscriptionsFor(rules.in))
     this.#retained.map(rules.out, rules.in)
@@ -234,6 +239,7 @@ export class Bridge implements UplinkOwner {
     this.#isPeer = isPeer
     this.#aheadMs = remote.aheadMs ?? 0
     this.#loops.remoteKnows(version)
+    this.#responses.online(isPeer)
     if (!isSessionPresent) this.#sender.session.forgetIncoming()
     this.#tell(this.#herald.tell('online'))
     this.#tellDevices()
@@ -283,7 +289,7 @@ export class Bridge implements UplinkOwner {
     this.#receivedCount++
     const { packetId, qos } = message
     const { session } = this.#sender
-    const topic = this.#loops.in(message) ? this.#in.map(message.topic) : undefined
+    const topic = this.#loops.in(message) ? this.#topicOf(message) : undefined
     const mapped = topic === undefined ? undefined : message.withTopic(topic)
     if (qos > 0 && mapped !== undefined && !session.canPublish(mapped)) {
       // Nothing may be recognised later that is refused now.
@@ -300,10 +306,16 @@ export class Bridge implements UplinkOwner {
     else this.#acknowledge(packetId, qos === 2 ? PacketType.pubrec : PacketType.puback, due)
   }
 
-  /** Makes what came along with a message ours: QoS within the rule, time on our timeline. */
+  /** What the topic of a message is called here; undefined when it does not come in. */
+  #topicOf({ topic }: Publish): string | undefined {
+    return this.#responses.answerDown(topic) ?? this.#in.map(topic)
+  }
+
+  /** Makes what came along with a message ours: QoS within the rule, time on our timeline, Response Topic of our side. */
   #adopt(mapped: Publish, { topic, qos }: Publish): void {
+    this.#responses.comeDown(mapped)
     if (mapped.qos > qos) {
-      mapped.qos = this.#in.qosOf(topic, mapped.qos)
+      if (this.#responses.answerDown(topic) === undefined) mapped.qos = this.#in.qosOf(topic, mapped.qos)
       // The packet id is that of the message on the wire, which has no handshake.
       mapped.packetId = 0
     }

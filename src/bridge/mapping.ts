@@ -63,6 +63,16 @@ export class Mapping {
     return mapped === '' ? undefined : mapped
   }
 
+  /** The topic on the near side that becomes `topic` on the far side; undefined when none does. */
+  unmap(topic: string): string | undefined {
+    for (const { from, cut, put } of this.#crossings) {
+      if (!topicMatches(put + from.slice(cut), topic) || topic.length < put.length) continue
+      const near = from.slice(0, cut) + topic.slice(put.length)
+      if (this.map(near) === topic) return near
+    }
+    return undefined
+  }
+
   /** The QoS that a message of `topic` crosses with: the publisher's, and no higher than the rule that maps it says. */
   qosOf(topic: string, qos: Qos): Qos {
     return Math.min(qos, this.#find(topic)?.qos ?? 0) as Qos

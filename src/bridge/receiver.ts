@@ -14,6 +14,7 @@ import { takeCrossing } from '../protocol/crossing.ts'
 import { findNumber, findSkips, type MessageNumber, type Skip, withoutNumber } from '../protocol/message-number.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Marks } from './marks.ts'
+import { ResponseTable } from './response-table.ts'
 import { RetainedAnswerer } from './retained-answerer.ts'
 
 /** Messages that a peer sent, or meant to send, and that are not here. */
@@ -41,11 +42,26 @@ export class GatewayReceiver implements PublishGate {
     this.#clock = clock
   }
 
+  /** By peer: an answer may come over a later connection. */
+  readonly #responses = new Map<string, ResponseTable>()
+
+  responsesOf(key: string): ResponseTable {
+    let table = this.#responses.get(key)
+    if (table === undefined) {
+      table = new ResponseTable(this.#clock)
+      this.#responses.set(key, table)
+    }
+    return table
+  }
+
   open(identity: string | undefined, clientId: string, peer?: PeerLink): ReceiverLink {
     const answerer = peer && new RetainedAnswerer(this.#clock, peer)
     return new ReceiverLink(this, this.#marks, `${identity ?? ''}/${clientId}`, identity ?? clientId, answerer)
   }
 }
+
+/** Response Topics of this broker that are outside the topics of a peer are below this to it. */
+const responsePrefix = 'response/above/'
 
 /** One connection of a peer. */
 export class ReceiverLink implements GateLink {
@@ -68,6 +84,15 @@ export class ReceiverLink implements GateLink {
     this.#key = key
     this.#peer = peer
     this.#answerer = answerer
+  }
+
+  responseTopicFor(topic: string): string {
+    return responsePrefix + this.#receiver.responsesOf(this.#key).tokenFor(topic)
+  }
+
+  answeredTopic(peerTopic: string): string | undefined {
+    if (!peerTopic.startsWith(responsePrefix)) return undefined
+    return this.#receiver.responsesOf(this.#key).topicOf(peerTopic.slice(responsePrefix.length))
   }
 
   ask(payload: string): void {

@@ -21,6 +21,7 @@ import { type LoopGuard, withPath } from './loop-guard.ts'
 import type { Mapping } from './mapping.ts'
 import type { Marks } from './marks.ts'
 import type { Pacer } from './pacer.ts'
+import type { Responses } from './responses.ts'
 import type { Uplink } from './uplink.ts'
 
 const shares: Readonly<Record<Lane, number>> = {
@@ -57,6 +58,7 @@ export class Sender implements Outlet {
   readonly #log: Log
   readonly #pacer: Pacer
   readonly #loops: LoopGuard
+  readonly #responses: Responses
   readonly #uplink: () => Uplink
   readonly #onDurable: (ticket: Ticket) => void
   /** By lane. */
@@ -83,6 +85,7 @@ export class Sender implements Outlet {
     marks: Marks
     pacer: Pacer
     loops: LoopGuard
+    responses: Responses
     out: Mapping
     uplink: () => Uplink
     onDurable: (ticket: Ticket) => void
@@ -96,6 +99,7 @@ export class Sender implements Outlet {
     this.#out = parts.out
     this.#delayedHolder = settings.delayedHolder
     this.#loops = parts.loops
+    this.#responses = parts.responses
     const { inflightMax } = settings
     this.#lanes = lanes.map((lane) => {
       const first = order.indexOf(lane) * packetIdsPerLane + 1
@@ -110,7 +114,7 @@ export class Sender implements Outlet {
   subscribe(out: Mapping): void {
     this.#out = out
     const holder = this.#delayedHolder
-    const wanted = [...out.subscriptions]
+    const wanted = [...out.subscriptions, { topicFilter: this.#responses.filterHere, qos: 1 as const }]
     if (holder !== 'edge') {
       for (const each of out.subscriptions) wanted.push({ ...each, topicFilter: aheadFilter(holder, each.topicFilter) })
     }
@@ -223,7 +227,8 @@ export class Sender implements Outlet {
   send(lane: LaneSender, stored: Publish, qos: Qos, retain: boolean, dup: boolean, packetId: number, seq: Seq): void {
     const ahead = readAhead(stored)
     const message = ahead?.message ?? stored
-    const topic = this.#out.map(message.topic)
+    const answered = this.#responses.answerUp(message.topic)
+    const topic = answered ?? this.#out.map(message.topic)
     const isAbove = this.#delayedHolder !== 'edge' && isHeldAbove(message)
     if (topic === undefined || message.publisher === this.session.clientId || isAbove) {
       // Subscribed by an earlier configuration, and waiting in the log since; or it came from where it would go, or is
@@ -238,7 +243,7 @@ export class Sender implements Outlet {
     }
     const sentTopic = ahead === undefined ? topic : this.#delayedTopic(ahead.dueAtMs, topic)
     const mapped = sentTopic === message.topic ? message : message.withTopic(sentTopic)
-    const ruled = this.#out.qosOf(message.topic, qos)
+    const ruled = answered === undefined ? this.#out.qosOf(message.topic, qos) : qos
     const sentQos = ruled === 2 && this.#isPeer ? 1 : ruled
     const isNumbered = sentQos > 0 && seq > 0
     if (sentQos > 0) {
@@ -296,8 +301,10 @@ export class Sender implements Outlet {
     number: UserProperties,
   ): PublishProperties {
     const isExpiring = message.expiresAtMs !== Number.POSITIVE_INFINITY
+    const responseTopic = message.properties?.responseTopic
     return {
       ...message.properties,
+      ...(responseTopic !== undefined && { responseTopic: this.#responses.goingUp(responseTopic) }),
       userProperties: [...withPath(message.properties?.userProperties, path), ...crossing, ...number],
       ...(isExpiring && { messageExpiryInterval: this.#secondsLeft(message) }), // [MQTT-3.3.2-6]
     }

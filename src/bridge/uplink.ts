@@ -304,7 +304,7 @@ export class Uplink {
   }
 
   #askForSubscriptions(isPeer: boolean): void {
-    const wanted = isPeer ? [...this.#wanted.map(cappedAt1), ...this.#settings.peerSubscriptions] : this.#wanted
+    const wanted = isPeer ? withPeer(this.#wanted.map(cappedAt1), this.#settings.peerSubscriptions) : this.#wanted
     this.#subscriptions.ask(wanted, this.#version)
   }
 
@@ -480,6 +480,11 @@ export class Uplink {
     if (saysGoodbye) state.link.end()
     else if ('link' in state) state.link.destroy()
   }
+}
+
+function withPeer(wanted: readonly SubscriptionRequest[], more: readonly SubscriptionRequest[]): SubscriptionRequest[] {
+  const filters = new Set(wanted.map(({ topicFilter }) => topicFilter))
+  return [...wanted, ...more.filter(({ topicFilter }) => !filters.has(topicFilter))]
 }
 
 /** Between Tidegates what crosses twice is recognised by its number: QoS 2 would say nothing more. */

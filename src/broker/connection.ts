@@ -324,6 +324,7 @@ export class Connection implements LinkOwner, Attachment {
     if (gateway === '') return
     const peer = new PeerView(this.#core, principal, this.#mount, this.#outbox)
     this.#incoming.gate = this.#core.gate?.open(this.#link.identity, agreement.clientId, peer)
+    this.#outbox.gate = this.#incoming.gate
   }
 
   /** Answers CONNECT with a refusal and closes [MQTT-3.1.4-2] [MQTT-3.2.2-7]. @param why empty = the code says it all */

@@ -55,7 +55,11 @@ export class IncomingPublishes {
       if (qos < 2) return
     }
     const bridgeTopic = this.gateway === '' ? undefined : mountBridgeTopic(resolved.topic, this.gateway)
-    if (bridgeTopic === undefined) {
+    const answeredTopic = this.gate?.answeredTopic(resolved.topic)
+    if (answeredTopic !== undefined) {
+      // Whoever asked has said that the answer may be published there.
+      publishPath.publish(resolved.withTopic(answeredTopic), undefined, session, this.gate)
+    } else if (bridgeTopic === undefined) {
       publishPath.publish(this.#mounted(resolved), principal, session, this.gate)
     } else {
       const aboutBridge = resolved.withTopic(bridgeTopic)
@@ -94,6 +98,10 @@ export class IncomingPublishes {
 
   #mounted(message: Publish): Publish {
     const mounted = this.mountpoint === '' ? message : message.withTopic(mountTopic(this.mountpoint, message.topic))
+    const responseTopic = mounted.properties?.responseTopic
+    if (responseTopic !== undefined && this.mountpoint !== '') {
+      mounted.properties = { ...mounted.properties, responseTopic: this.mountpoint + responseTopic }
+    }
     const { topicLevelsMax } = this.#core.settings
     // A topic has fewer levels than characters, so that most need not be counted.
     if (mounted.topic.length >= topicLevelsMax && levelCount(mounted.topic) > topicLevelsMax) {

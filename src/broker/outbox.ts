@@ -3,6 +3,7 @@
  * Says when the client is too slow to take more.
  */
 import { unmountBridgeTopic } from '../ports/gateway-topics.ts'
+import type { GateLink } from '../ports/local.ts'
 import type { Seq } from '../ports/store.ts'
 import type { Link } from '../ports/transport.ts'
 import { crossingProperties } from '../protocol/crossing.ts'
@@ -44,6 +45,8 @@ export class Outbox implements Flushable {
   mountpoint = ''
   /** The gateway at the other end, as its topic level; empty for other clients. */
   gateway = ''
+  /** Of a gateway. */
+  gate: GateLink | undefined
   /** Of a bridge of ours below. */
   #numbering: Numbering | undefined
   /** Largest packet the client takes. */
@@ -224,14 +227,23 @@ export class Outbox implements Flushable {
   ): PublishProperties | undefined {
     const subscriptionIdentifiers = recipient?.subscriptionIdentifiers
     const expires = message.expiresAtMs !== Number.POSITIVE_INFINITY
+    const { responseTopic } = message.properties ?? {}
+    const isMoved = responseTopic !== undefined && this.mountpoint !== ''
     const hasExtra = extra !== undefined && extra.length > 0
-    if (subscriptionIdentifiers === undefined && !expires && !hasExtra) return message.properties
+    if (subscriptionIdentifiers === undefined && !expires && !hasExtra && !isMoved) return message.properties
     return {
       ...message.properties,
+      ...(isMoved && { responseTopic: this.#unmountedResponse(responseTopic) }),
       ...(subscriptionIdentifiers && { subscriptionIdentifiers }),
       ...(hasExtra && { userProperties: [...(message.properties?.userProperties ?? []), ...extra] }),
       ...(expires && { messageExpiryInterval: this.#secondsLeft(message) }), // [MQTT-3.3.2-6]
     }
+  }
+
+  /** A gateway is given another topic in place of one that it cannot reach. */
+  #unmountedResponse(topic: string): string {
+    if (topic.startsWith(this.mountpoint)) return topic.slice(this.mountpoint.length)
+    return this.gate?.responseTopicFor(topic) ?? topic
   }
 
   #secondsLeft(message: Publish): number {

@@ -6,6 +6,7 @@ import { DeviceList } from '../bridge/devices.ts'
 import type { Marks } from '../bridge/marks.ts'
 import { GatewayReceiver } from '../bridge/receiver.ts'
 import { bridgeSubscriptions, subscriptionsFor } from '../bridge/remote-subscriptions.ts'
+import { responseSubscription } from '../bridge/responses.ts'
 import { Uplink } from '../bridge/uplink.ts'
 import { type BridgeSettings, type Settings, safestDurability } from '../config/settings.ts'
 import { Backoff } from '../lib/backoff.ts'
@@ -100,8 +101,11 @@ async function makeBridge(
           protocol: bridge.protocol,
           returnMs: bridge.returnSeconds * 1000,
           isOnce: bridge.startType === 'once',
-          peerSubscriptions: bridgeSubscriptions,
-          subscriptions: subscriptionsFor(bridge.in),
+          peerSubscriptions: [...bridgeSubscriptions, responseSubscription(bridge)],
+          subscriptions: [
+            ...subscriptionsFor(bridge.in),
+            ...(bridge.ownResponseTopics ? [responseSubscription(bridge)] : []),
+          ],
         },
         dialers,
         memory: memoryOf(bridge, settings, log),

@@ -173,6 +173,10 @@ export interface GateLink {
   admit(message: Publish, durability?: Durability): Admission
   /** A question about retained messages. */
   ask(payload: string): void
+  /** A topic of the peer's that stands for `topic`, a Response Topic of this broker that the peer cannot publish to. */
+  responseTopicFor(topic: string): string
+  /** The reverse; undefined when `peerTopic` stands for none. */
+  answeredTopic(peerTopic: string): string | undefined
   close(): void
   /** The message was not taken. @param isForGood it never will be */
   refused(message: Publish, isForGood: boolean): void

@@ -8,6 +8,7 @@ import type { MappingRule } from '../../src/bridge/mapping.ts'
 import { Marks } from '../../src/bridge/marks.ts'
 import { type Gap, GatewayReceiver } from '../../src/bridge/receiver.ts'
 import { bridgeSubscriptions, subscriptionsFor } from '../../src/bridge/remote-subscriptions.ts'
+import { responseSubscription } from '../../src/bridge/responses.ts'
 import type { StarterSettings } from '../../src/bridge/starter.ts'
 import { Uplink, type UplinkSettings } from '../../src/bridge/uplink.ts'
 import type { BrokerSettings } from '../../src/broker/settings.ts'
@@ -86,7 +87,7 @@ export class World {
       protocol: 'auto',
       returnMs: 60_000,
       isOnce: false,
-      peerSubscriptions: bridgeSubscriptions,
+      peerSubscriptions: [...bridgeSubscriptions, responseSubscription({ clientId: 'edge-gw1' })],
       subscriptions: subscriptionsFor(this.in),
       ...options.uplink,
     }
@@ -135,6 +136,7 @@ export class World {
         startType: 'automatic',
         threshold: 10,
         idleTimeoutSeconds: 60,
+        ownResponseTopics: false,
         delayedHolder: this.#options.delayedHolder ?? 'edge',
         ...this.starter,
         out: this.out,

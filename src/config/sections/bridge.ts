@@ -136,6 +136,11 @@ const bridge = z.strictObject({
     'edge',
     'Who holds messages for $delayed/ that go up. edge: this broker, which sends them when they are due. cloud: the remote broker, which must know $delayed/ and gets them at once with what is left of the delay; they are not published here. both: it as well as this broker, which publishes them to its own clients.',
   ),
+  own_response_topics: option(
+    flag(),
+    false,
+    'Answers to requests whose Response Topic no rule takes back come over response/{client_id}/ of the remote broker. Between Tidegates always; true: at other brokers of MQTT 5.0 too, which must let this client subscribe there.',
+  ),
   notifications: option(
     flag(),
     true,
