@@ -24,8 +24,19 @@ export async function openStorage(settings: Settings, log: Log): Promise<Storage
   const { openSqliteStore, readTimeline } = await import('../adapters/store-sqlite/open.ts')
   const path = join(dataDir, 'tidegate.db')
   const clock = createSystemClock(await readTimeline(path))
-  const { commitIntervalMs, freeBytesMin } = store
+  const { commitIntervalMs, freeBytesMin, flashBudgetMbPerDay, commitWaitMsMax } = store
+  const flashBudget =
+    flashBudgetMbPerDay === 0 ? undefined : { bytesPerDay: flashBudgetMbPerDay * 1e6, waitMsMax: commitWaitMsMax }
   const storeLog = log.child({ part: 'store' })
-  const options = { path, durability, commitIntervalMs, freeBytesMin, clock, random: systemRandom, log: storeLog }
+  const options = {
+    path,
+    durability,
+    commitIntervalMs,
+    flashBudget,
+    freeBytesMin,
+    clock,
+    random: systemRandom,
+    log: storeLog,
+  }
   return { clock, store: await openSqliteStore(options) }
 }

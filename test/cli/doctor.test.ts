@@ -7,7 +7,7 @@ import t, { type Test } from 'tap'
 import { makeCertificates } from '../../src/adapters/certificates/certificate-directory.ts'
 import { bytesText, durationText, type Finding } from '../../src/cli/doctor/finding.ts'
 import { examineCertificates, examineClock, examineDisk, examineSerials } from '../../src/cli/doctor/machine.ts'
-import { endurance, survival, wear, writtenPerDay } from '../../src/cli/doctor/promises.ts'
+import { endurance, expectedWear, survival, wear, writtenPerDay } from '../../src/cli/doctor/promises.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import type { Settings } from '../../src/config/settings.ts'
 import { Lines, runCommand, startCommand } from '../fixtures/tidegate-command.ts'
@@ -98,8 +98,21 @@ t.test('more commits wear a card more, and larger messages too', (t) => {
   t.match(wear(1e9, true), { state: 'note', text: /it writes about 1000 MB a day.*29\.2 years/ })
   t.match(wear(20e9, false), {
     state: 'warn',
-    text: /would write about 20000 MB a day.*commit_interval_ms writes less/,
+    text: /would write about 20000 MB a day.*commit_wait_ms_max writes less/,
   })
+  t.end()
+})
+
+t.test('what a budget for the flash costs and saves is told for each rate', (t) => {
+  const { store } = settingsOf(t, 'store.flash_budget_mb_per_day = 2000\nstore.commit_wait_ms_max = 1000')
+  const at = (perSecond: number, changes: Partial<Settings['store']> = {}) =>
+    expectedWear({ perSecond, bytesEach: 150 }, { ...store, ...changes })
+  t.equal(at(1).waitMs, 5)
+  t.ok(at(10).bytesPerDay < 2e9 && at(10).waitMs > 200 && at(10).waitMs < 1000, `${at(10).waitMs} ms`)
+  t.equal(at(1000).waitMs, 5, 'the messages alone are more')
+  t.ok(at(10, { commitWaitMsMax: 100 }).bytesPerDay > 2e9)
+  t.equal(at(10, { flashBudgetMbPerDay: 0 }).waitMs, 5)
+  t.match(wear(1e9, false, 380).text, /about 1000 MB a day, for which messages wait 380 ms/)
   t.end()
 })
 

@@ -34,6 +34,8 @@ export class Batch {
   lastSeq: Seq | undefined
   /** It must be on the disk, not only in the hands of the system, before it is durable. */
   isSynced = false
+  /** Somebody waits who is not to be kept waiting for the sake of the flash. */
+  isUrgent = false
   #firstSeq: Seq = 0
   #byteCount = 0
   readonly #messages: (LaneMessages | undefined)[] = lanes.map(() => undefined)

@@ -1,6 +1,6 @@
 /** The file as the system sees it: whether it is still the one that was opened, and how much room the disk has left. */
 import type { Stats } from 'node:fs'
-import { stat, statfs } from 'node:fs/promises'
+import { readFile, stat, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 export class FileWatch {
@@ -36,6 +36,13 @@ export class FileWatch {
     const found = await Promise.all([this.#path, `${this.#path}-wal`].map(statIfThere))
     return found.map((stats) => (stats === undefined ? 'none' : `${stats.dev}:${stats.ino}`)).join(' ')
   }
+}
+
+/** Bytes that this process has had written to disks since it began; undefined where the system does not say. */
+export async function writtenByProcess(): Promise<number | undefined> {
+  const text = await readFile('/proc/self/io', 'utf8').catch(() => '')
+  const bytes = /^write_bytes: (\d+)/m.exec(text)?.[1]
+  return bytes === undefined ? undefined : Number(bytes)
 }
 
 function statIfThere(path: string): Promise<Stats | undefined> {

@@ -24,6 +24,8 @@ export interface GroupCommitOptions {
   readonly path: string
   /** 0 = a batch ends with the turn it was begun in. */
   readonly intervalMs: number
+  /** How long a batch may wait that is not urgent, at present: no less. */
+  readonly patienceMs: () => number
   readonly clock: Clock
   /** Comes before each write: puts a file that is damaged or gone in order, if that can be done. */
   readonly mend: () => Promise<void>
@@ -58,15 +60,17 @@ export class GroupCommit {
     return this.#joinedAtMs === undefined ? this.#open.ticket - 1 : this.#open.ticket
   }
 
-  /** The batch that a write made now belongs to. */
-  join(): Batch {
+  /** The batch that a write made now belongs to. @param isUrgent it is not to wait longer than `intervalMs` */
+  join(isUrgent = false): Batch {
     assert(!this.#isClosing, 'a write to a closed store')
     if (this.#joinedAtMs === undefined) {
       this.#joinedAtMs = this.#options.clock.nowMs()
       this.#open.startedAtMs = this.#joinedAtMs
     }
+    const isHurried = isUrgent && !this.#open.isUrgent
+    if (isHurried) this.#open.isUrgent = true
     if (this.#running === undefined) this.#running = this.#run()
-    else if (this.#isGathering && this.#open.byteCount >= enoughBytes) this.#hurry?.()
+    else if (this.#isGathering && (isHurried || this.#open.byteCount >= enoughBytes)) this.#hurry?.()
     return this.#open
   }
 
@@ -92,10 +96,13 @@ export class GroupCommit {
   }
 
   async #gather(joinedAtMs: number): Promise<void> {
-    const { clock, intervalMs } = this.#options
-    const waitMs = joinedAtMs + intervalMs - clock.nowMs()
+    const { clock, intervalMs, patienceMs } = this.#options
     this.#isGathering = true
-    if (waitMs > 0 && this.#open.byteCount < enoughBytes) await this.#wait(waitMs)
+    while (!this.#isClosing && this.#open.byteCount < enoughBytes) {
+      const waitMs = joinedAtMs + (this.#open.isUrgent ? intervalMs : patienceMs()) - clock.nowMs()
+      if (waitMs <= 0) break
+      await this.#wait(waitMs)
+    }
     this.#isGathering = false
     if (!this.#isClosing) await new Promise<void>((resolve) => clock.afterTurn(resolve))
   }

@@ -72,12 +72,12 @@ export class SqliteMessageLog implements MessageLog {
   readonly extents: readonly LaneState[]
   readonly #path: string
   #statements: LogStatements
-  readonly #join: (durability?: Durability) => Batch
+  readonly #join: (durability?: Durability, isUrgent?: boolean) => Batch
   readonly #onTrim: () => void
   readonly #onReadError: (error: SqliteError) => void
   readonly #recent: NumberedQueue<Entry>
   readonly #pages = new LogPages((lane, from, answer) => this.#readFile(lane, from, answer))
-  /** Bytes appended since the log was opened. */
+  /** Since the log was opened. */
   #appendedBytes = 0
   readonly #isFindingStart: boolean[] = lanes.map(() => false)
 
@@ -90,7 +90,7 @@ export class SqliteMessageLog implements MessageLog {
     path: string,
     extent: LogExtent,
     statements: LogStatements,
-    join: (durability?: Durability) => Batch,
+    join: (durability?: Durability, isUrgent?: boolean) => Batch,
     on: { trim: () => void; readError: (error: SqliteError) => void },
   ) {
     this.#path = path
@@ -116,6 +116,10 @@ export class SqliteMessageLog implements MessageLog {
     return first
   }
 
+  get appendedBytes(): number {
+    return this.#appendedBytes
+  }
+
   get messageCount(): number {
     let count = 0
     for (const state of this.extents) count += state.messageCount
@@ -132,7 +136,7 @@ export class SqliteMessageLog implements MessageLog {
     publish.own()
     const seq = this.#recent.nextNumber
     this.lastSeq = seq
-    const batch = this.#join(durability)
+    const batch = this.#join(durability, lane === Lane.control)
     const state = this.#stateOf(lane)
     const number = state.lastNumber + 1
     const startByte = state.endByte

@@ -28,7 +28,8 @@ import { Batch } from './batch.ts'
 import { CommitPace } from './commit-pace.ts'
 import type { CommitWriter } from './commit-writer.ts'
 import { type Connection, isSqliteError, type SqliteError } from './connection.ts'
-import { FileWatch } from './file-watch.ts'
+import { FileWatch, writtenByProcess } from './file-watch.ts'
+import { FlashBudget } from './flash-budget.ts'
 import { GroupCommit } from './group-commit.ts'
 import { loadRecords } from './load.ts'
 import type { Lock } from './lock.ts'
@@ -58,6 +59,8 @@ export interface SqliteStoreOptions {
   readonly durability: Durability
   /** How long a write may wait for others to share its commit, in ms; 0 = until the end of the turn. */
   readonly commitIntervalMs: number
+  /** Writes that are not urgent wait for others for the sake of the flash; undefined = they do not. */
+  readonly flashBudget?: { readonly bytesPerDay: number; readonly waitMsMax: number } | undefined
   /** Space on the disk that is left to others; 0 without it. */
   readonly freeBytesMin?: number
   /** The file does not grow beyond this; commits fail with ERR_STORE_FULL instead. */
@@ -122,6 +125,7 @@ export class SqliteStore implements Store {
   #isSpaceShort = false
   #nextLookMs = Number.NEGATIVE_INFINITY
   readonly #pace = new CommitPace()
+  readonly #budget: FlashBudget | undefined
 
   constructor(parts: StoreParts, options: SqliteStoreOptions) {
     this.#parts = parts
@@ -132,16 +136,20 @@ export class SqliteStore implements Store {
     this.#clock = options.clock
     this.#trimmedSeq = parts.files.extent.trimmedSeq
     this.#seqCeiling = parts.files.extent.seqCeiling
+    const { commitIntervalMs, flashBudget } = options
+    const budget = flashBudget && new FlashBudget({ ...flashBudget, waitMsMin: commitIntervalMs })
+    this.#budget = budget
     const commits = new GroupCommit({
       path: options.path,
-      intervalMs: options.commitIntervalMs,
+      intervalMs: commitIntervalMs,
+      patienceMs: () => budget?.waitMs ?? commitIntervalMs,
       clock: options.clock,
       mend: () => this.#mend(),
       write: (batch) => this.#write(batch),
       makeRoom: () => this.#makeRoom(),
     })
-    const join = (durability = options.durability): Batch => {
-      const batch = commits.join()
+    const join: Join = (durability = options.durability, isUrgent = false) => {
+      const batch = commits.join(isUrgent)
       if (durability === 'disk') batch.isSynced = true
       return batch
     }
@@ -288,6 +296,10 @@ export class SqliteStore implements Store {
     if (this.#nextLookMs === Number.NEGATIVE_INFINITY) await this.#watch.begin()
     this.#nextLookMs = nowMs + lookIntervalMs
     await this.#lookAtSpace()
+    if (this.#budget !== undefined) {
+      const writtenBytes = await writtenByProcess()
+      if (writtenBytes !== undefined) this.#budget.observe(writtenBytes, this.log.appendedBytes, nowMs)
+    }
     const isGone = !this.#isDamaged && (await this.#watch.isGone())
     if (!isGone && !this.#isDamaged) return
     try {
@@ -348,12 +360,15 @@ export class SqliteStore implements Store {
   }
 }
 
-function sessionStore(join: (durability?: Durability) => Batch, claims: SoleClaims): SessionStore {
+/** The batch that a write made now belongs to. */
+type Join = (durability?: Durability, isUrgent?: boolean) => Batch
+
+function sessionStore(join: Join, claims: SoleClaims): SessionStore {
   return {
     claim: (clientId, answer) => answer({ kind: 'ours', epoch: claims.claim(clientId), record: undefined }),
     release: (clientId, epoch) => claims.release(clientId, epoch),
     save: (record) => {
-      const batch = join()
+      const batch = join(undefined, true)
       if (claims.save(record.clientId, record.epoch)) batch.saveSession(record)
     },
     saveCursor: (clientId, cursor) => {

@@ -49,24 +49,25 @@ const marks = { ok: 'ok  ', note: '    ', warn: 'WARN', fail: 'FAIL' } as const
 const usualRates = [1, 10, 100]
 
 async function examine(settings: Settings, wallMs: number): Promise<Finding[]> {
-  const { endurance, survival, wear, writtenPerDay } = await import('../doctor/promises.ts')
+  const { endurance, expectedWear, survival, wear } = await import('../doctor/promises.ts')
   const { examineRunning, usualBytes } = await import('../doctor/running.ts')
   const machine = await import('../doctor/machine.ts')
   const running = await examineRunning(settings.dataDir)
   const disk = machine.examineDisk(settings)
   const isKept = safestDurability(settings) !== 'ram'
-  const { commitIntervalMs } = settings.store
   const lasting: Finding[] = []
   if (running?.traffic !== undefined) {
     const { traffic, bytesPerDay } = running
     lasting.push(endurance(settings, traffic, disk.freeBytes))
-    const written = bytesPerDay ?? writtenPerDay(traffic, commitIntervalMs)
-    if (isKept) lasting.push(wear(written, bytesPerDay !== undefined))
+    const expected = expectedWear(traffic, settings.store)
+    if (isKept && bytesPerDay !== undefined) lasting.push(wear(bytesPerDay, true))
+    else if (isKept) lasting.push(wear(expected.bytesPerDay, false, expected.waitMs))
   } else {
     for (const perSecond of usualRates) {
       const traffic = { perSecond, bytesEach: usualBytes }
       lasting.push(endurance(settings, traffic, disk.freeBytes))
-      if (isKept) lasting.push(wear(writtenPerDay(traffic, commitIntervalMs), false))
+      const { bytesPerDay, waitMs } = expectedWear(traffic, settings.store)
+      if (isKept) lasting.push(wear(bytesPerDay, false, waitMs))
     }
   }
   return [

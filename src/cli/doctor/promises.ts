@@ -86,38 +86,60 @@ export function fileBytes(bytesEach: number): number {
 /** What a flash card is taken to bear. Cheap ones bear less, industrial ones ten times more. */
 export const card = { bytes: 32e9, cycles: 1000, amplification: 3 } as const
 
-/** @param bytesPerDay what the broker writes */
-export function wear(bytesPerDay: number, isMeasured: boolean): Finding {
+/** @param bytesPerDay what the broker writes @param waitMs messages wait so long for it; undefined when not known */
+export function wear(bytesPerDay: number, isMeasured: boolean, waitMs?: number): Finding {
   const { bytes, cycles, amplification } = card
   const days = (bytes * cycles) / (bytesPerDay * amplification)
   const years = days / 365
   const basis = `a card of ${bytes / 1e9} GB, ${cycles} cycles, ${amplification} bytes written inside for each one`
   const isShort = years < 5
-  const cure = isShort ? '; a longer store.commit_interval_ms writes less' : ''
+  const cure = isShort
+    ? '; a longer store.commit_wait_ms_max writes less, if store.flash_budget_mb_per_day asks for it'
+    : ''
+  const wait = waitMs === undefined ? '' : `, for which messages wait ${Math.round(waitMs)} ms`
   return {
     topic: 'wear',
     state: isShort ? 'warn' : 'note',
-    text: `${isMeasured ? 'it writes' : 'it would write'} about ${Math.round(bytesPerDay / 1e6)} MB a day; ${basis}: ${durationText(days * 86_400)}${cure}`,
+    text: `${isMeasured ? 'it writes' : 'it would write'} about ${Math.round(bytesPerDay / 1e6)} MB a day${wait}; ${basis}: ${durationText(days * 86_400)}${cure}`,
   }
 }
 
+export interface Wear {
+  readonly bytesPerDay: number
+  /** How long a commit gathers. */
+  readonly waitMs: number
+}
+
+/** What is written at a steady rate, once the budget has settled (adapters/store-sqlite/flash-budget.ts). */
+export function expectedWear(traffic: Traffic, store: Settings['store']): Wear {
+  const { commitIntervalMs, commitWaitMsMax, flashBudgetMbPerDay } = store
+  const budget = flashBudgetMbPerDay === 0 ? Number.POSITIVE_INFINITY : flashBudgetMbPerDay * 1e6
+  const { perSecond, bytesEach } = traffic
+  const isHopeless = 86_400 * perSecond * bytesEach * 2.5 > budget
+  let waitMs = commitIntervalMs
+  while (!isHopeless && waitMs < commitWaitMsMax && writtenPerDay(traffic, waitMs) > budget) waitMs++
+  return { bytesPerDay: writtenPerDay(traffic, waitMs), waitMs }
+}
+
 /**
- * Bytes written in a day at a steady rate: with each commit the pages it touches go to the write-ahead log, and
- * later once more to the file.
+ * Bytes written in a day at a steady rate: with each commit the pages it touches go to the write-ahead log, where they
+ * begin and end inside a block of the file system, and later once more to the file.
  */
 export function writtenPerDay({ perSecond, bytesEach }: Traffic, commitIntervalMs: number): number {
   const commitsPerSecond = Math.min(perSecond, 1000 / Math.max(1, commitIntervalMs))
-  const pagesPerCommit = touchedPages + ((perSecond / commitsPerSecond) * fileBytes(bytesEach)) / 4096
-  const pagesPerSecond = commitsPerSecond * pagesPerCommit + timelinePagesPerSecond
-  return 86_400 * (pagesPerSecond * frameBytes + perSecond * fileBytes(bytesEach))
+  const pagesPerCommit = 1 + ((perSecond / commitsPerSecond) * fileBytes(bytesEach)) / blockBytes
+  const tidyBytesPerSecond = (tidyPages * frameBytes) / 10
+  const commitBytes = pagesPerCommit * frameBytes + blockBytes
+  return 86_400 * (commitsPerSecond * commitBytes + tidyBytesPerSecond + perSecond * fileBytes(bytesEach))
 }
 
 /** A page in the write-ahead log. */
 const frameBytes = 4120
 
-/** Pages that a commit with one message touches, and what the timeline costs beside: `npm run bench:store`. */
-const touchedPages = 2
-const timelinePagesPerSecond = 0.5
+const blockBytes = 4096
+
+/** Cursors, trims and timeline, every ten seconds: `npm run bench:store`. */
+const tidyPages = 3
 
 /** @example trimmed(0.25) // '0.3' */
 function trimmed(value: number): string {

@@ -17,6 +17,16 @@ export function storeSection(profile: Profile) {
       5,
       'How long messages are gathered before they are written together. Longer spares the disk, shorter acknowledges sooner.',
     ),
+    flash_budget_mb_per_day: option(
+      wholeNumber(0, 1_000_000_000),
+      { edge: 2000, cloud: 0 }[profile],
+      'Megabytes that may be written in a day. As long as that takes it, messages wait for others up to store.commit_wait_ms_max before they are written; those of the control lane never do, and none do where the messages alone are more. 0 = no budget.',
+    ),
+    commit_wait_ms_max: option(
+      wholeNumber(0, 10_000, 'milliseconds'),
+      200,
+      'How long the flash budget may hold a message back before it is written, acknowledged, and handed to clients with durable sessions.',
+    ),
     free_bytes_min: option(
       wholeNumber(0, 1024 * gibibyte, 'bytes'),
       { edge: 64, cloud: 256 }[profile] * 1024 * 1024,
