@@ -8,7 +8,7 @@ import { Broker } from '../src/broker/broker.ts'
 import type { Settings } from '../src/config/settings.ts'
 import { Failure } from '../src/lib/errors.ts'
 import { authenticationMethods } from '../src/node/authentication.ts'
-import { makeBridges } from '../src/node/bridges.ts'
+import { BridgeSet } from '../src/node/bridges.ts'
 import { brokerSettings } from '../src/node/broker-settings.ts'
 import { brokerRoutes, openControl } from '../src/node/control.ts'
 import { Listeners } from '../src/node/listeners.ts'
@@ -41,7 +41,7 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
       : undefined
     fleet?.start()
     receiver.onGap = (gap) => fleet?.onGap(gap)
-    const bridges = await makeBridges(settings, {
+    const bridges = await BridgeSet.make(settings, {
       local: broker,
       alarms: broker.alarms,
       marks,
@@ -51,7 +51,11 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
       log,
     })
     const listeners = await Listeners.open(settings, broker, log)
-    const control = await openControl(settings, brokerRoutes({ settings, broker, store, bridges, fleet }), log)
+    const control = await openControl(
+      settings,
+      brokerRoutes({ settings, broker, store, bridges: bridges.all, fleet }),
+      log,
+    )
     return new RunningNode({ settings, log, store, broker, control, listeners, methods, bridges, serials: [] })
   } catch (error) {
     await store.close()

@@ -9,7 +9,7 @@ import { Broker } from '../src/broker/broker.ts'
 import type { SerialLineSettings, Settings } from '../src/config/settings.ts'
 import { SerialListener } from '../src/gateway/serial-listener.ts'
 import { authenticationMethods } from '../src/node/authentication.ts'
-import { makeBridges } from '../src/node/bridges.ts'
+import { BridgeSet } from '../src/node/bridges.ts'
 import { brokerSettings } from '../src/node/broker-settings.ts'
 import { brokerRoutes, openControl, serialRoutes } from '../src/node/control.ts'
 import { Listeners } from '../src/node/listeners.ts'
@@ -43,7 +43,7 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
       : undefined
     fleet?.start()
     receiver.onGap = (gap) => fleet?.onGap(gap)
-    const bridges = await makeBridges(settings, {
+    const bridges = await BridgeSet.make(settings, {
       local: broker,
       alarms: broker.alarms,
       marks,
@@ -64,7 +64,7 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
     }
     const serials = settings.serials.map((line) => new SerialListener(line, serialTraits(line), serialParts))
     const listeners = await Listeners.open(settings, broker, log)
-    const routes = [...brokerRoutes({ settings, broker, store, bridges, fleet }), ...serialRoutes(serials)]
+    const routes = [...brokerRoutes({ settings, broker, store, bridges: bridges.all, fleet }), ...serialRoutes(serials)]
     const control = await openControl(settings, routes, log)
     return new RunningNode({ settings, log, store, broker, control, listeners, methods, bridges, serials })
   } catch (error) {

@@ -15,6 +15,7 @@ import type { GateLink, LocalBroker } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import { retainedTalk } from '../ports/peer.ts'
 import type { Ticket } from '../ports/store.ts'
+import type { Dialer } from '../ports/transport.ts'
 import { type AckType, PacketType } from '../protocol/packet.ts'
 import { Publish } from '../protocol/packets/publish.ts'
 import { type ReasonCode, reasonName } from '../protocol/reason.ts'
@@ -48,11 +49,12 @@ const lookMs = 1000
 
 export class Bridge implements UplinkOwner {
   readonly #settings: BridgeSettings
+  #rateMax: number
   readonly #log: Log
   readonly #clock: Clock
   readonly #receiver: GatewayReceiver
   #in: Mapping
-  readonly #uplink: Uplink
+  #uplink: Uplink
   readonly #pacer: Pacer
   readonly #sender: Sender
   readonly #herald: Herald
@@ -94,6 +96,7 @@ export class Bridge implements UplinkOwner {
   }) {
     const { settings, epoch, log, clock, local, marks } = parts
     this.#settings = settings
+    this.#rateMax = settings.rateMax
     this.#log = log
     this.#clock = clock
     this.#receiver = parts.receiver
@@ -126,7 +129,7 @@ export class Bridge implements UplinkOwner {
       uplink: () => this.#uplink,
       onDurable: (ticket) => this.#onDurable(ticket),
     })
-    this.#retained = new RetainedExchange({ settings, clock, log, sender: this.#sender, uplink: this.#uplink })
+    this.#retained = new RetainedExchange({ settings, clock, log, sender: this.#sender, uplink: () => this.#uplink })
     const bridge = this
     this.#monitor = new Monitor({
       settings,
@@ -135,7 +138,7 @@ export class Bridge implements UplinkOwner {
       log,
       local,
       sender: this.#sender,
-      uplink: this.#uplink,
+      uplink: () => this.#uplink,
       retained: this.#retained,
     })
     this.#starter = new Starter(settings, clock, {
@@ -158,8 +161,28 @@ export class Bridge implements UplinkOwner {
     this.#in = new Mapping(rules.in, 'in')
     this.#responses.map(rules.out, rules.in)
     this.#sender.subscribe(new Mapping(rules.out, 'out'))
-    this.#uplink.subscribe(subscriptionsFor(rules.in))
+    const own = this.#settings.ownResponseTopics ? [responseSubscription(this.#settings)] : []
+    this.#uplink.subscribe([...subscriptionsFor(rules.in), ...own])
     this.#retained.map(rules.out, rules.in)
+  }
+
+  /** Another way up, by new settings: what there is ends with a goodbye. */
+  reconnect(makeUplink: (owner: UplinkOwner) => Uplink): void {
+    const isRunning = this.#uplink.state !== 'stopped'
+    this.#disconnect()
+    this.#uplink = makeUplink(this)
+    if (isRunning) this.#uplink.start()
+  }
+
+  /** For the next connection: the same addresses, with certificates that were renewed. */
+  dialWith(dialers: readonly Dialer[]): void {
+    this.#uplink.dialWith(dialers)
+  }
+
+  /** @param rateMax messages per second; 0 = as many as the line takes. What the remote side asks for comes first. */
+  limitRate(rateMax: number): void {
+    this.#rateMax = rateMax
+    if (this.#askedRate === undefined) this.setPace(undefined)
   }
 
   get status(): BridgeStatus {
@@ -203,7 +226,7 @@ export class Bridge implements UplinkOwner {
 
   /** @param pace undefined = as the settings say */
   setPace(pace: Pace | undefined): void {
-    this.#pacer.setPace(pace ?? ownPace(this.#settings.rateMax))
+    this.#pacer.setPace(pace ?? ownPace(this.#rateMax))
     if (pace?.rate !== this.#askedRate) {
       this.#log.info({ rate: pace?.rate, count: this.#sender.backlogCount }, 'pace of the bridge set')
     }

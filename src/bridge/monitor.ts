@@ -44,7 +44,7 @@ export class Monitor {
   readonly #log: Log
   readonly #local: LocalBroker
   readonly #sender: Sender
-  readonly #uplink: Uplink
+  readonly #uplink: () => Uplink
   readonly #retained: RetainedCounts
   readonly #health: Health
   readonly #drain = new DrainRate()
@@ -62,7 +62,7 @@ export class Monitor {
     log: Log
     local: LocalBroker
     sender: Sender
-    uplink: Uplink
+    uplink: () => Uplink
     retained: RetainedCounts
   }) {
     this.#settings = parts.settings
@@ -103,7 +103,8 @@ export class Monitor {
     const nowMs = this.#clock.nowMs()
     const count = this.#sender.backlogCount
     this.#drain.observe(count, nowMs)
-    this.#use.observe(this.#uplink.sentBytes + this.#uplink.receivedBytes, nowMs)
+    const { sentBytes, receivedBytes } = this.#uplink()
+    this.#use.observe(sentBytes + receivedBytes, nowMs)
     this.#health.observe(this.#sender.underWayCount > 0, nowMs)
     this.#logDrain(count, nowMs)
     this.#setState(this.#health.stateAt(nowMs))
@@ -141,7 +142,7 @@ export class Monitor {
     return {
       name: this.#settings.name,
       health: this.#health.stateAt(this.#clock.nowMs()),
-      state: this.#uplink.state,
+      state: this.#uplink().state,
       backlogCount,
       backlogByLane: this.#sender.backlogByLane,
       backlogBytes: this.#sender.backlogBytes,
@@ -152,7 +153,7 @@ export class Monitor {
       retainedSentCount: this.#retained.sentCount,
       retainedReceivedCount: this.#retained.receivedCount,
       underWayCount: this.#sender.underWayCount,
-      roundTripMs: this.#uplink.roundTripMs,
+      roundTripMs: this.#uplink().roundTripMs,
       commitMs: this.#health.answerMs ?? null,
       bytesPerDay: this.#use.bytesPerDay,
     }
@@ -165,7 +166,7 @@ export class Monitor {
     this.#nextTellMs = this.#clock.nowMs()
     if (state === 'stuck' || state === 'lying') this.#log.error({ state, former }, 'health of the bridge')
     else this.#log.info({ state, former }, 'health of the bridge')
-    if (state === 'stuck') this.#uplink.retreat('nothing comes through')
+    if (state === 'stuck') this.#uplink().retreat('nothing comes through')
   }
 
   #logDrain(count: number, nowMs: number): void {

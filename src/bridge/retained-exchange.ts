@@ -15,7 +15,7 @@ import type { Uplink } from './uplink.ts'
 export class RetainedExchange implements SyncedBridge {
   readonly #sync: RetainedSync
   readonly #sender: Sender
-  readonly #uplink: Uplink
+  readonly #uplink: () => Uplink
   readonly #inflightMax: number
   #pairs: RetainedPairs
   /** How far the timeline above is ahead of ours; undefined while there is nobody to compare with. */
@@ -31,7 +31,7 @@ export class RetainedExchange implements SyncedBridge {
     clock: Clock
     log: Log
     sender: Sender
-    uplink: Uplink
+    uplink: () => Uplink
   }) {
     const { settings } = parts
     this.#sync = new RetainedSync(parts.clock, parts.log, this)
@@ -78,7 +78,7 @@ export class RetainedExchange implements SyncedBridge {
   // ---- SyncedBridge ----
 
   get canTake(): boolean {
-    return this.#uplink.canTake
+    return this.#uplink().canTake
   }
 
   retained(topicFilter: string): Generator<RetainedTopic | undefined> {
@@ -88,7 +88,7 @@ export class RetainedExchange implements SyncedBridge {
   ask(question: RetainedQuestion): void {
     const topic = retainedTalk.question + question.ask
     const message = Publish.create({ topic, payload: JSON.stringify(question) })
-    this.#uplink.publish(message, 0, false, false, 0, undefined)
+    this.#uplink().publish(message, 0, false, false, 0, undefined)
   }
 
   sendRetained({ here, there }: PairedTopic, changedAtMs: number): void {

@@ -27,7 +27,7 @@ const dialects: Record<Protocol, readonly Dialect[]> = {
 const silentEndsMax = 3
 
 class Route {
-  readonly dialer: Dialer
+  dialer: Dialer
   readonly #dialects: readonly Dialect[]
   #at = 0
   #silentEnds = 0
@@ -73,6 +73,11 @@ export class Routes {
   /** @param dialers the preferred one first */
   constructor(dialers: readonly Dialer[], protocol: Protocol) {
     this.#routes = dialers.map((dialer) => new Route(dialer, protocol))
+  }
+
+  /** The same addresses are dialed in another way from now on. */
+  dialWith(dialers: readonly Dialer[]): void {
+    for (const [at, route] of this.#routes.entries()) route.dialer = dialers[at] ?? route.dialer
   }
 
   get dialer(): Dialer {

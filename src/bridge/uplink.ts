@@ -166,6 +166,11 @@ export class Uplink {
     return this.#routes.dialer.address
   }
 
+  /** For the next connection: the same addresses, with certificates that were renewed. */
+  dialWith(dialers: readonly Dialer[]): void {
+    this.#routes.dialWith(dialers)
+  }
+
   start(): void {
     if (this.#state.at === 'stopped') this.#dial()
   }

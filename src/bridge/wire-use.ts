@@ -8,8 +8,9 @@ export class WireUse {
   #hour = 0
   #counted = 0
 
-  /** @param total bytes since the start */
+  /** @param total bytes since the start, of the process or of a new way up */
   observe(total: number, nowMs: number): void {
+    if (total < this.#counted) this.#counted = 0
     const hour = Math.floor(nowMs / hourMs)
     for (let passed = Math.max(this.#hour + 1, hour - hourCount + 1); passed <= hour; passed++) {
       this.#bytes[passed % hourCount] = 0

@@ -16,7 +16,7 @@ export interface RunningBroker {
   /** Accepts nobody any more, tells clients, writes what is open, and closes. Called once. */
   stop(): Promise<void>
   /** Takes over what it can; answers what changed and needs a restart. @throws Failure and goes on as before */
-  reload(settings: Settings): readonly string[]
+  reload(settings: Settings): Promise<readonly string[]>
 }
 
 /** A composition root. Rejects with a Failure when the world does not let it start. */
@@ -50,7 +50,13 @@ export async function run(
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
-  process.on('SIGHUP', () => void running.then((broker) => reload(broker, log, loadAgain)))
+  let reloaded = Promise.resolve()
+  process.on('SIGHUP', () => {
+    // One after the other: the last one counts.
+    reloaded = Promise.all([running, reloaded]).then(([broker]) => reload(broker, log, loadAgain))
+    // A broker that does not start says so itself.
+    reloaded.catch(() => undefined)
+  })
 
   try {
     await running
@@ -73,7 +79,7 @@ async function reload(
     return
   }
   try {
-    const needRestart = broker.reload(loaded.value)
+    const needRestart = await broker.reload(loaded.value)
     if (needRestart.length > 0) log.warn({ settings: needRestart }, 'changed settings need a restart')
     log.info({}, 'settings reloaded')
   } catch (error) {

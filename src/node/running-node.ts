@@ -4,12 +4,12 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { ControlSocket } from '../admin/control-socket.ts'
-import type { Bridge } from '../bridge/bridge.ts'
 import type { Broker } from '../broker/broker.ts'
-import type { BridgeSettings, Settings } from '../config/settings.ts'
+import type { Settings } from '../config/settings.ts'
 import type { RootLog } from '../ports/log.ts'
 import type { Store } from '../ports/store.ts'
 import type { Methods } from './authentication.ts'
+import type { BridgeSet } from './bridges.ts'
 import type { Listeners } from './listeners.ts'
 
 const tickMs = 100
@@ -26,45 +26,47 @@ export interface NodeParts {
   readonly control: ControlSocket | undefined
   readonly listeners: Listeners
   readonly methods: Methods
-  readonly bridges: readonly Bridge[]
+  readonly bridges: BridgeSet
   readonly serials: readonly { start(): void; stop(): Promise<void> }[]
 }
 
 export class RunningNode {
   readonly #parts: NodeParts
   readonly #ticker: NodeJS.Timeout
-  #settings: Settings
+  /** What it was started with. */
+  readonly #settings: Settings
 
   /** Starts everything that was made. */
   constructor(parts: NodeParts) {
     this.#parts = parts
     this.#settings = parts.settings
     this.#ticker = setInterval(() => parts.broker.tick(), tickMs)
-    for (const bridge of parts.bridges) bridge.start()
+    for (const bridge of parts.bridges.all) bridge.start()
     for (const serial of parts.serials) serial.start()
   }
 
   /**
-   * Takes over the log level, the content of certificate and user files and the rules of bridges; answers the sections that need
-   * a restart.
+   * Takes over the log level, the content of certificate and user files and what it can of bridges; answers what needs
+   * a restart. Rejects with a Failure where a file cannot be used.
    */
-  reload(settings: Settings): readonly string[] {
+  async reload(settings: Settings): Promise<readonly string[]> {
     const { log, listeners, methods, bridges } = this.#parts
     log.level = settings.log.level
     listeners.reload()
     methods.reload()
-    this.#settings = { ...this.#settings, bridges: remap(bridges, this.#settings.bridges, settings.bridges) }
+    const ofBridges = await bridges.reload(settings.bridges)
     const sections = Object.keys(settings) as (keyof Settings)[]
-    const changed = sections.filter((key) => key !== 'log' && !isDeepStrictEqual(settings[key], this.#settings[key]))
-    this.#settings = { ...this.#settings, log: settings.log }
-    return changed
+    const changed = sections.filter((key) => {
+      return key !== 'log' && key !== 'bridges' && !isDeepStrictEqual(settings[key], this.#settings[key])
+    })
+    return [...changed, ...ofBridges]
   }
 
   async stop(): Promise<void> {
     const { control, listeners, bridges, broker, serials, store } = this.#parts
     await control?.close()
     await listeners.close()
-    for (const bridge of bridges) bridge.stop()
+    for (const bridge of bridges.all) bridge.stop()
     broker.stop()
     await Promise.all([...serials.map((serial) => serial.stop()), this.#everybodyLeft()])
     clearInterval(this.#ticker)
@@ -78,20 +80,4 @@ export class RunningNode {
       await new Promise((resolve) => setTimeout(resolve, 10))
     }
   }
-}
-
-/** Gives bridges their new rules. @returns the settings that hold now */
-function remap(
-  bridges: readonly Bridge[],
-  held: readonly BridgeSettings[],
-  wanted: readonly BridgeSettings[],
-): readonly BridgeSettings[] {
-  return held.map((former, index) => {
-    const next = wanted.find(({ name }) => name === former.name)
-    if (next === undefined) return former
-    const { out, in: into, both } = next
-    const rules = { out, in: into, both }
-    if (!isDeepStrictEqual(rules, { out: former.out, in: former.in, both: former.both })) bridges[index]?.map(rules)
-    return { ...former, ...rules }
-  })
 }
