@@ -49,7 +49,8 @@ export async function measureReplugs(cycles: number): Promise<ReplugFigures> {
   const options = { id: 's1', baudRate, ratePerSecond: 20, readingCount: Number.POSITIVE_INFINITY }
   const wired = new WiredDevice(options, { path: pty.devicePath, seed: 1 })
   const look = async () => {
-    await wait(200)
+    // What piled up on the board while it was unplugged is the board's.
+    await until(() => wired.device.waitingCount < 5)
     collectGarbage()
     const { heapUsed, rss } = process.memoryUsage()
     return { heapUsed, rss, descriptors: readdirSync('/proc/self/fd').length }
