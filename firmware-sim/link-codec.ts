@@ -1,5 +1,6 @@
 /**
- * Frames of the serial link as the firmware makes them: COBS, CRC-16/CCITT-FALSE, `ctl seq ack payload crc`. Written
+ * Frames of the serial link as the firmware makes them: COBS, CRC-16/CCITT-FALSE, `ctl seq ack payload crc`, on a bus
+ * with an address behind `ctl`. Written
  * from the specification alone and shared with nothing on the gateway's side, so that a mistake there shows here.
  */
 
@@ -15,12 +16,17 @@ export const Type = {
   time: 9,
   baud: 10,
   err: 11,
+  turn: 12,
 } as const
-export const Flag = { retransmitted: 1, notReady: 2, more: 4 } as const
+export const Flag = { retransmitted: 1, notReady: 2, more: 4, addressed: 8 } as const
+
+/** In the address, when the device speaks. */
+export const fromDevice = 0x80
 
 export interface Frame {
   readonly type: number
   readonly flags: number
+  readonly address?: number | undefined
   readonly seq: number
   readonly ack: number
   readonly payload: Buffer
@@ -32,7 +38,11 @@ export const headerAndCrcBytes = 5
 /** The frame on the wire, with a delimiter before and behind it. */
 export function toWire(frame: Frame): Buffer {
   const plain = Buffer.concat([
-    Buffer.from([frame.type * 16 + frame.flags, frame.seq, frame.ack]),
+    Buffer.from(
+      frame.address === undefined
+        ? [frame.type * 16 + frame.flags, frame.seq, frame.ack]
+        : [frame.type * 16 + frame.flags + Flag.addressed, frame.address, frame.seq, frame.ack],
+    ),
     frame.payload,
     Buffer.alloc(2),
   ])
@@ -46,8 +56,12 @@ export function fromWire(stuffed: Buffer): Frame | undefined {
   if (plain === undefined || plain.length < headerAndCrcBytes) return undefined
   const body = plain.subarray(0, -2)
   if (crc(body) !== plain.readUInt16LE(body.length)) return undefined
-  const [ctl = 0, seq = 0, ack = 0] = body
-  return { type: ctl >> 4, flags: ctl & 15, seq, ack, payload: body.subarray(3) }
+  const [ctl = 0, ...rest] = body.subarray(0, 4)
+  const hasAddress = (ctl & Flag.addressed) !== 0
+  if (hasAddress && body.length < 4) return undefined
+  const address = hasAddress ? rest.shift() : undefined
+  const [seq = 0, ack = 0] = rest
+  return { type: ctl >> 4, flags: ctl & 7, address, seq, ack, payload: body.subarray(hasAddress ? 4 : 3) }
 }
 
 /** Bit by bit, as a controller without room for a table does it. */

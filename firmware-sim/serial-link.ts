@@ -3,12 +3,14 @@
  * way, a fixed acknowledgement timer that doubles, no measuring. It shares no line with the gateway's end.
  *
  * After power-on it sends RST until the gateway answers; a RST of the gateway during the conversation means that the
- * gateway closed the MQTT connection.
+ * gateway closed the MQTT connection. With an address it is on a bus: it speaks only in its turn, and what a turn of the
+ * gateway does not acknowledge goes again.
  */
 import type { DeviceClock, DeviceTimer } from './clock.ts'
 import {
   Flag,
   type Frame,
+  fromDevice,
   fromWire,
   headerAndCrcBytes,
   littleEndian,
@@ -44,6 +46,8 @@ export interface DeviceLinkExtras {
   /** Bytes that may come before any of them is read: the credit of the gateway. */
   readonly receiveBytes?: number | undefined
   readonly firmware?: () => string
+  /** Of the board on a bus, 1 to 127. */
+  readonly address?: number | undefined
 }
 
 /** By the number that RST carries. */
@@ -122,6 +126,9 @@ export class DeviceLink {
   #heldUntilMs = 0
   #heardAtMs = 0
   #pingCount = 0
+  /** On a bus: what waits for the next turn. */
+  #hasTurn = false
+  #unsaid: { readonly type: number; readonly bytes: Buffer }[] = []
   #ackTimer: DeviceTimer | undefined
   #resendTimer: DeviceTimer | undefined
   #pulse: DeviceTimer | undefined
@@ -173,6 +180,7 @@ export class DeviceLink {
   powerOff(): void {
     this.#isOn = false
     this.#isUp = false
+    this.#unsaid = []
     this.#stopTimers()
     this.#baudRate = this.#startRate
   }
@@ -228,10 +236,28 @@ export class DeviceLink {
       return
     }
     this.damagedFrameCount++
-    if (this.#isUp) this.#reject()
+    // On a bus nobody knows whom it was for.
+    if (this.#isUp && this.#extras.address === undefined) this.#reject()
   }
 
   #onFrame(frame: Frame): void {
+    // Also what others on the bus say, and what it brings back of us.
+    if (frame.address !== this.#extras.address) return
+    this.#onOwnFrame(frame)
+    if (frame.type === Type.turn && this.#extras.address !== undefined) this.#speak()
+  }
+
+  /** Our turn: what waits goes out, and the turn goes back. */
+  #speak(): void {
+    if (this.#flight.length > 0 && this.#isUp) this.#onTimeout()
+    this.#hasTurn = true
+    this.#fill()
+    this.#hasTurn = false
+    this.#write(Type.turn, 0, this.#nextSeq, nothing)
+    for (const { bytes } of this.#unsaid.splice(0)) this.#owner.write(bytes)
+  }
+
+  #onOwnFrame(frame: Frame): void {
     const conversation = numberField(frame.payload, Field.conversation)
     const isFromGateway = numberField(frame.payload, Field.role) === 1
     if (frame.type === Type.rst) {
@@ -273,7 +299,7 @@ export class DeviceLink {
     this.#heldUntilMs = frame.flags & Flag.notReady ? this.#heardAtMs + holdMs : 0
     this.#acknowledged(frame.ack)
     if (frame.type === Type.data) this.#onData(frame)
-    else if (frame.type === Type.nak) this.#goBack()
+    else if (frame.type === Type.nak && this.#extras.address === undefined) this.#goBack()
     else if (frame.type === Type.ping) this.#write(Type.pong, 0, this.#nextSeq, nothing)
     else if (frame.type === Type.err) this.#goDown()
     this.#fill()
@@ -359,18 +385,19 @@ export class DeviceLink {
   #armResend(): void {
     this.#resendTimer?.cancel()
     this.#resendTimer = undefined
-    if (this.#flight.length === 0) return
+    if (this.#flight.length === 0 || this.#extras.address !== undefined) return
     const waitMs = Math.max(100, 4 * this.#lineMs(this.#frameBytesMax) + 20) * 2 ** this.#timeoutCount
     this.#resendTimer = this.#clock.after(Math.min(2400, waitMs), () => this.#onTimeout())
   }
 
   /** Sends what is queued, as far as window and credit of the gateway go. */
   #fill(): void {
+    if (this.#extras.address !== undefined && !this.#hasTurn) return
     while (this.#isUp && this.#queue.length > 0 && this.#flight.length < this.#peerWindowFrames) {
       if (this.#clock.nowMs() < this.#heldUntilMs) return
       const payload = this.#queue.subarray(0, this.#payloadBytes)
       const underWayBytes = this.#flight.reduce((sum, frame) => sum + frame.wireBytes, 0)
-      const wireBytes = payload.length + headerAndCrcBytes + 3
+      const wireBytes = payload.length + this.#overheadBytes + 3
       if (this.#flight.length > 0 && underWayBytes + wireBytes > this.#peerCreditBytes) return
       this.#queue = this.#queue.subarray(payload.length)
       const seq = this.#nextSeq
@@ -387,7 +414,7 @@ export class DeviceLink {
 
   #goUp(gateway: Buffer): void {
     const mtuBytes = Math.min(this.#frameBytesMax, numberField(gateway, Field.mtu) ?? 48)
-    this.#payloadMax = mtuBytes - headerAndCrcBytes
+    this.#payloadMax = mtuBytes - this.#overheadBytes
     this.#payloadBytes = Math.min(this.#payloadBytes, this.#payloadMax)
     this.#peerCreditBytes = numberField(gateway, Field.credit) ?? 64
     this.#peerWindowFrames = Math.min(windowFrames, numberField(gateway, Field.window) ?? 1)
@@ -480,7 +507,20 @@ export class DeviceLink {
   #write(type: number, flags: number, seq: number, payload: Buffer): void {
     this.#ackTimer?.cancel()
     this.#ackTimer = undefined
-    this.#owner.write(toWire({ type, flags, seq, ack: this.#expectedSeq, payload }))
+    const { address } = this.#extras
+    const frame = { type, flags, seq, ack: this.#expectedSeq, payload }
+    if (address === undefined) this.#owner.write(toWire(frame))
+    else this.#keep(type, toWire({ ...frame, address: address | fromDevice }))
+  }
+
+  /** Of what says the same again, only the latest is said. */
+  #keep(type: number, bytes: Buffer): void {
+    if (type !== Type.data && type !== Type.log) this.#unsaid = this.#unsaid.filter((other) => other.type !== type)
+    this.#unsaid.push({ type, bytes })
+  }
+
+  get #overheadBytes(): number {
+    return headerAndCrcBytes + (this.#extras.address === undefined ? 0 : 1)
   }
 
   #lineMs(byteCount: number): number {

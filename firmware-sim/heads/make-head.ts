@@ -30,6 +30,8 @@ export interface HeadOptions {
   readonly receiveRingBytes?: number | undefined
   /** What the gateway is told that it may send ahead, where that is not the truth. */
   readonly claimedBytes?: number | undefined
+  /** Of the board, where several share the wires. */
+  readonly address?: number | undefined
   /** Of the broker that a `tcp` device talks to. */
   readonly broker?: { readonly host: string; readonly port: number } | undefined
 }
@@ -71,5 +73,6 @@ export function makeHead(options: HeadOptions, parts: HeadParts, owner: HeadOwne
 function makeLink(options: HeadOptions, parts: HeadParts, owner: StreamOwner): DeviceLink {
   const { id, baudRate, frameBytes, receiveRingBytes, claimedBytes: receiveBytes = receiveRingBytes } = options
   const { clock, random, write, firmware } = parts
-  return new DeviceLink(id, baudRate, { ...owner, write }, clock, random, { frameBytes, receiveBytes, firmware })
+  const extras = { frameBytes, receiveBytes, firmware, address: options.address }
+  return new DeviceLink(id, baudRate, { ...owner, write }, clock, random, extras)
 }

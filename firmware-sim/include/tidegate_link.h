@@ -96,6 +96,10 @@ typedef struct {
   uint32_t random;
   uint8_t reset_reason;
   uint8_t state;
+  /* On a bus: ours, 1 to 127. What cannot be said before our turn, a bit for each type of frame. */
+  uint8_t address;
+  bool has_turn;
+  uint16_t unsaid;
   /* Changes whenever a conversation begins or ends. */
   uint8_t generation;
 
@@ -156,15 +160,15 @@ typedef struct {
 /* ---- Frames ---- */
 
 enum { TIDEGATE__RST, TIDEGATE__RSTACK, TIDEGATE__DATA, TIDEGATE__ACK, TIDEGATE__NAK, TIDEGATE__PING, TIDEGATE__PONG,
-       TIDEGATE__LOG, TIDEGATE__TIME = 9, TIDEGATE__BAUD, TIDEGATE__ERR };
-enum { TIDEGATE__RETRANSMITTED = 1, TIDEGATE__NOT_READY = 2, TIDEGATE__MORE = 4 };
+       TIDEGATE__LOG, TIDEGATE__TIME = 9, TIDEGATE__BAUD, TIDEGATE__ERR, TIDEGATE__TURN };
+enum { TIDEGATE__RETRANSMITTED = 1, TIDEGATE__NOT_READY = 2, TIDEGATE__MORE = 4, TIDEGATE__ADDRESSED = 8 };
 enum { TIDEGATE__CLOSED, TIDEGATE__RESETTING, TIDEGATE__OPEN };
 enum { TIDEGATE__HEAD = 3, TIDEGATE__OVERHEAD = 5, TIDEGATE__TEXT_MAX = 24, TIDEGATE__RATES_MAX = 4,
        TIDEGATE__HELLO_MAX = 105 };
 
 /* A frame to be sent, in three pieces so that nothing is copied. The body may wrap around the end of a ring. */
 typedef struct {
-  uint8_t head[TIDEGATE__HEAD];
+  uint8_t head[TIDEGATE__HEAD + 1];
   uint8_t tail[2];
   uint8_t head_length;
   uint8_t tail_length;
@@ -225,8 +229,13 @@ static inline uint32_t tidegate__line_ms(const tidegate_link *link, uint32_t byt
   return (bytes * 10000u + link->baud - 1u) / link->baud;
 }
 
-static inline uint16_t tidegate__wire_max(uint16_t payload) {
-  const uint16_t plain = (uint16_t)(payload + TIDEGATE__OVERHEAD);
+/* Header and checksum of our frames. */
+static inline uint8_t tidegate__overhead(const tidegate_link *link) {
+  return (uint8_t)(link->address == 0 ? TIDEGATE__OVERHEAD : TIDEGATE__OVERHEAD + 1);
+}
+
+static inline uint16_t tidegate__wire_max(const tidegate_link *link, uint16_t payload) {
+  const uint16_t plain = (uint16_t)(payload + tidegate__overhead(link));
   return (uint16_t)(plain + (plain + 253u) / 254u + 2u);
 }
 
@@ -242,6 +251,11 @@ static inline void tidegate__put_frame(tidegate_link *link, uint8_t type, uint8_
   const uint32_t now = tidegate__now(link);
   tidegate__pieces pieces;
   uint16_t crc = 0xffff;
+  uint8_t head = 0;
+  if (link->address != 0 && !link->has_turn) {
+    link->unsaid |= (uint16_t)(1u << type);
+    return;
+  }
   if (!is_hello) {
     const bool is_full = tidegate__is_full(link);
     if (is_full) flags |= TIDEGATE__NOT_READY;
@@ -250,17 +264,19 @@ static inline void tidegate__put_frame(tidegate_link *link, uint8_t type, uint8_
     link->unacked_count = 0;
     link->is_ack_due = false;
   }
-  pieces.head[0] = (uint8_t)(type << 4 | flags);
-  pieces.head[1] = seq;
-  pieces.head[2] = is_hello ? 0 : link->expected_seq;
-  pieces.head_length = TIDEGATE__HEAD;
+  pieces.head[head++] = (uint8_t)(type << 4 | flags | (link->address == 0 ? 0 : TIDEGATE__ADDRESSED));
+  /* The high bit says that the device speaks. */
+  if (link->address != 0) pieces.head[head++] = link->address | 0x80u;
+  pieces.head[head++] = seq;
+  pieces.head[head++] = is_hello ? 0 : link->expected_seq;
+  pieces.head_length = head;
   pieces.body = body;
   pieces.body_at = at;
   pieces.body_size = size;
   pieces.body_length = length;
   pieces.tail_length = 2;
   pieces.tail[0] = pieces.tail[1] = 0;
-  for (uint16_t index = 0; index < TIDEGATE__HEAD + length; index++) {
+  for (uint16_t index = 0; index < head + length; index++) {
     crc = tidegate__crc(crc, tidegate__piece(&pieces, index));
   }
   pieces.tail[0] = (uint8_t)crc;
@@ -442,7 +458,7 @@ static inline void tidegate__on_hello(tidegate_link *link, uint8_t type, const u
 static inline void tidegate__arm_resend(tidegate_link *link, uint32_t now) {
   link->is_resend_armed = link->flight_count > 0;
   if (!link->is_resend_armed) return;
-  uint32_t wait = 4u * tidegate__line_ms(link, tidegate__wire_max(link->flight_length[0])) + 20u;
+  uint32_t wait = 4u * tidegate__line_ms(link, tidegate__wire_max(link, link->flight_length[0])) + 20u;
   const uint32_t lowest = wait < 100u ? 100u : wait;
   wait = lowest << link->timeout_count;
   if (wait > 2400u) wait = lowest > 2400u ? lowest : 2400u;
@@ -454,7 +470,7 @@ static inline void tidegate__on_ack(tidegate_link *link, uint8_t ack, uint32_t n
   if (left >= link->flight_count) return;
   const uint8_t count = (uint8_t)(link->flight_count - left);
   if (!tidegate__is_fast(link) && link->timeout_count == 0 && link->reject_count == 0) {
-    const uint32_t half = tidegate__line_ms(link, tidegate__wire_max(link->flight_length[count - 1])) / 2u;
+    const uint32_t half = tidegate__line_ms(link, tidegate__wire_max(link, link->flight_length[count - 1])) / 2u;
     const bool is_early = !tidegate__is_due(now + (half > 2u ? half : 2u), link->left_at[count - 1]);
     link->early_count = (uint8_t)(is_early ? link->early_count + 1 : 0);
     if (tidegate__is_fast(link)) link->free_at = now;
@@ -498,19 +514,23 @@ static inline void tidegate__on_timeout(tidegate_link *link, uint32_t now) {
 /* The length of the next new frame; 0 when window or credit take none. */
 static inline uint16_t tidegate__next_length(const tidegate_link *link) {
   uint16_t length = (uint16_t)(link->tx_count - link->flight_bytes);
-  const uint16_t credit_most = (uint16_t)(link->peer_credit - 8u - ((uint32_t)link->peer_credit + 253u) / 254u);
-  const uint16_t most = (uint16_t)(link->peer_mtu - TIDEGATE__OVERHEAD);
+  const uint8_t overhead = tidegate__overhead(link);
+  const uint16_t credit_most =
+      (uint16_t)(link->peer_credit - overhead - 3u - ((uint32_t)link->peer_credit + 253u) / 254u);
+  const uint16_t most = (uint16_t)(link->peer_mtu - overhead);
   uint32_t wire = 0;
   if (link->is_held || link->flight_count >= link->peer_window) return 0;
   if (length > most) length = most;
   if (length > credit_most) length = credit_most;
-  for (uint8_t index = 0; index < link->flight_count; index++) wire += tidegate__wire_max(link->flight_length[index]);
-  return link->flight_count > 0 && wire + tidegate__wire_max(length) > link->peer_credit ? 0 : length;
+  for (uint8_t index = 0; index < link->flight_count; index++) {
+    wire += tidegate__wire_max(link, link->flight_length[index]);
+  }
+  return link->flight_count > 0 && wire + tidegate__wire_max(link, length) > link->peer_credit ? 0 : length;
 }
 
 /* Sends what window and line take: first what goes again, then what is new. */
 static inline void tidegate__fill(tidegate_link *link) {
-  while (link->state == TIDEGATE__OPEN) {
+  while (link->state == TIDEGATE__OPEN && (link->address == 0 || link->has_turn)) {
     const uint32_t now = tidegate__now(link);
     const bool is_again = link->cursor < link->flight_count;
     if (!tidegate__is_due(now + 12u, link->free_at)) return;
@@ -570,16 +590,43 @@ static inline void tidegate__on_data(tidegate_link *link, uint8_t flags, uint8_t
   if (link->unacked_count >= 2) link->ack_at = now;
 }
 
+/* Our turn on the bus: says what is due, and gives the turn back. What the last turn said is acknowledged or lost. */
+static inline void tidegate__speak(tidegate_link *link, uint32_t now) {
+  const uint16_t unsaid = link->unsaid;
+  if (link->state == TIDEGATE__OPEN && link->flight_count > 0) tidegate__on_timeout(link, now);
+  link->has_turn = true;
+  link->unsaid = 0;
+  if (link->state == TIDEGATE__RESETTING) {
+    tidegate__put_hello(link, TIDEGATE__RST);
+  } else {
+    if (unsaid & 1u << TIDEGATE__RSTACK) tidegate__put_hello(link, TIDEGATE__RSTACK);
+    for (uint8_t type = TIDEGATE__NAK; type <= TIDEGATE__PONG; type++) {
+      if (unsaid & 1u << type) tidegate__put_bare(link, type);
+    }
+    if (unsaid & 1u << TIDEGATE__TIME) tidegate__put_bare(link, TIDEGATE__TIME);
+    tidegate__fill(link);
+  }
+  tidegate__put_bare(link, TIDEGATE__TURN);
+  link->has_turn = false;
+}
+
 static inline void tidegate__on_frame(tidegate_link *link) {
-  const uint8_t type = link->frame[0] >> 4, flags = link->frame[0] & 15, seq = link->frame[1], ack = link->frame[2];
-  const uint8_t *payload = link->frame + TIDEGATE__HEAD;
-  const uint16_t length = (uint16_t)(link->frame_length - TIDEGATE__OVERHEAD);
+  const bool is_addressed = (link->frame[0] & TIDEGATE__ADDRESSED) != 0;
+  const uint8_t *frame = link->frame + (is_addressed ? 1 : 0);
+  const uint8_t type = link->frame[0] >> 4, flags = link->frame[0] & 7, seq = frame[1], ack = frame[2];
+  const uint8_t *payload = frame + TIDEGATE__HEAD;
+  const uint16_t length = (uint16_t)(link->frame_length - tidegate__overhead(link));
   const uint32_t now = tidegate__now(link);
+  /* Also what others on the bus say, and what it brings back of us. */
+  if (is_addressed ? link->address == 0 || link->frame[1] != link->address : link->address != 0) return;
   if (type <= TIDEGATE__RSTACK) {
     tidegate__on_hello(link, type, payload, length);
     return;
   }
-  if (link->state != TIDEGATE__OPEN) return;
+  if (link->state != TIDEGATE__OPEN) {
+    if (type == TIDEGATE__TURN && link->address != 0 && link->state == TIDEGATE__RESETTING) tidegate__speak(link, now);
+    return;
+  }
   link->is_trial = false;
   if (type == TIDEGATE__ERR) {
     tidegate__seek(link);
@@ -589,19 +636,22 @@ static inline void tidegate__on_frame(tidegate_link *link) {
   link->ping_count = 0;
   if (type == TIDEGATE__TIME) tidegate__on_time(link, payload, length, now);
   if (type == TIDEGATE__BAUD) tidegate__on_baud(link, payload, length);
-  if (type > TIDEGATE__PONG) return;
+  const bool is_turn = type == TIDEGATE__TURN && link->address != 0;
+  if (type > TIDEGATE__PONG && !is_turn) return;
   link->is_held = (flags & TIDEGATE__NOT_READY) != 0;
   link->held_until = now + 1000u;
   tidegate__on_ack(link, ack, now);
   if (type == TIDEGATE__DATA) tidegate__on_data(link, flags, seq, payload, length, now);
-  else if (type == TIDEGATE__NAK) tidegate__on_nak(link, now);
+  else if (type == TIDEGATE__NAK && link->address == 0) tidegate__on_nak(link, now);
   else if (type == TIDEGATE__PING) tidegate__put_bare(link, TIDEGATE__PONG);
+  else if (is_turn) tidegate__speak(link, now);
 }
 
 /* true when what was taken in since the last delimiter is a frame. */
 static inline bool tidegate__is_frame(const tidegate_link *link) {
   uint16_t crc = 0xffff;
   if (link->is_bad || link->code_left > 0 || link->frame_length < TIDEGATE__OVERHEAD) return false;
+  if (link->frame_length == TIDEGATE__OVERHEAD && link->frame[0] & TIDEGATE__ADDRESSED) return false;
   for (uint16_t at = 0; at < link->frame_length - 2; at++) crc = tidegate__crc(crc, link->frame[at]);
   return link->frame[link->frame_length - 2] == (crc & 0xff) && link->frame[link->frame_length - 1] == crc >> 8;
 }
@@ -619,7 +669,10 @@ static inline void tidegate__receive(tidegate_link *link, uint8_t byte) {
       tidegate__on_frame(link);
     } else if (is_anything) {
       link->garbage_count++;
-      if (link->state == TIDEGATE__OPEN && !link->is_missing) tidegate__reject(link, false, tidegate__now(link));
+      /* On a bus nobody knows whom it was for. */
+      if (link->state == TIDEGATE__OPEN && !link->is_missing && link->address == 0) {
+        tidegate__reject(link, false, tidegate__now(link));
+      }
     }
     link->frame_length = link->code = link->code_left = 0;
     link->is_bad = false;
@@ -649,6 +702,9 @@ static inline void tidegate_link_open(tidegate_link *link, const tidegate_io *io
   link->is_trial = link->wants_time = link->has_time = false;
   link->boot_id = link->random = boot_id;
   link->reset_reason = reset_reason;
+  link->address = 0;
+  link->has_turn = false;
+  link->unsaid = 0;
   link->device_id = device_id;
   link->firmware = firmware;
   link->generation = 0;
@@ -670,6 +726,15 @@ static inline void tidegate_link_rates(tidegate_link *link, tidegate_change_rate
   link->change_rate = change_rate;
   link->rates = rates;
   link->rate_count = (uint8_t)(count > TIDEGATE__RATES_MAX ? (int)TIDEGATE__RATES_MAX : count);
+}
+
+/*
+ * One of several devices on a pair of wires (RS-485), 1 to 127, as the gateway is set: called after tidegate_link_open()
+ * and before the first poll. The board speaks only in its turn: put() switches the driver on with the first byte of a
+ * poll, and the board switches it off when the last one has left. BAUD, and LOG out of turn, are not for a bus.
+ */
+static inline void tidegate_link_address(tidegate_link *link, uint8_t address) {
+  link->address = address;
 }
 
 /* Asks to be told the time with each conversation: called after tidegate_link_open() and before the first poll. */
@@ -702,7 +767,9 @@ static inline void tidegate_link_poll(tidegate_link *link) {
   const uint32_t now = tidegate__now(link);
   if (link->state == TIDEGATE__OPEN) {
     if (link->is_held && tidegate__is_due(now, link->held_until)) link->is_held = false;
-    if (link->is_resend_armed && tidegate__is_due(now, link->resend_at)) tidegate__on_timeout(link, now);
+    if (link->is_resend_armed && link->address == 0 && tidegate__is_due(now, link->resend_at)) {
+      tidegate__on_timeout(link, now);
+    }
   }
   if (link->is_trial && tidegate__is_due(now, link->trial_until)) tidegate__set_baud(link, link->start_baud);
   if (link->state == TIDEGATE__OPEN && tidegate__is_due(now, link->pulse_at)) {

@@ -38,6 +38,15 @@ export function brokenRules(parsed: Parsed, sourceOf: SourceOf, locate: (file: s
     }
   }
 
+  const checkBus = ({ addresses, protocol, baud_rate_max }: Parsed['serial'][number], path: Path) => {
+    if (addresses.length === 0) return
+    if (protocol !== 'link') complain([...path, 'addresses'], addresses, `none, as protocol is "${protocol}"`)
+    if (new Set(addresses).size < addresses.length) complain([...path, 'addresses'], addresses, 'each address once')
+    if (baud_rate_max !== undefined) {
+      complain([...path, 'baud_rate_max'], baud_rate_max, 'none beside addresses: a bus keeps its rate')
+    }
+  }
+
   const checkListener = (listener: ParsedListener, path: Path) => {
     const { type, bind, certificate, private_key, ca, mountpoint } = listener
     const requiresIdentity = clientCertificate(listener) === 'required'
@@ -118,6 +127,7 @@ export function brokenRules(parsed: Parsed, sourceOf: SourceOf, locate: (file: s
   for (const { bridgeIndex, text } of findCircles(parsed.bridge)) {
     failures.push(new Failure('ERR_BRIDGE_LOOP', `${sourceOf(['bridge', bridgeIndex])}: ${text}`))
   }
+  for (const [index, serial] of parsed.serial.entries()) checkBus(serial, ['serial', index])
   checkUnique('serial', 'name', parsed.serial.map(serialName))
   checkUnique(
     'serial',

@@ -98,6 +98,8 @@ export interface SerialLineSettings {
   readonly baudRate: number
   /** undefined = the rate does not change */
   readonly baudRateMax: number | undefined
+  /** Of the devices on a bus; empty = one device without an address */
+  readonly addresses: readonly number[]
   readonly resetOnOpen: boolean
   /** undefined = none */
   readonly mountpoint: string | undefined
@@ -177,6 +179,7 @@ function toSerial(serial: Parsed['serial'][number]): SerialLineSettings {
     path: serial.path,
     baudRate: serial.baud_rate,
     baudRateMax: serial.baud_rate_max,
+    addresses: serial.addresses,
     resetOnOpen: serial.reset_on_open,
     mountpoint: mountpoint === '' ? undefined : mountpoint,
     protocol: serial.protocol,

@@ -111,6 +111,7 @@ export class Conversation {
         return
       case FrameType.ack:
       case FrameType.pong:
+      case FrameType.turn:
         this.#onProgress(frame)
         return
       default:

@@ -6,7 +6,7 @@
 import type { Decoded } from './lines/adapter.ts'
 import { TextLines } from './lines/text-lines.ts'
 import { LinkDecoder, type LinkFault } from './link-decoder.ts'
-import { FrameFlag, FrameType, type LinkFrame } from './link-frame.ts'
+import { FrameFlag, FrameType, fromDeviceBit, type LinkFrame } from './link-frame.ts'
 import { decodeHello } from './link-hello.ts'
 
 export type TracedProtocol = 'link' | 'lines' | 'raw'
@@ -87,8 +87,9 @@ export class LineTrace {
 }
 
 /** `DATA     seq 1 ack 1 RETRANSMITTED  5 bytes "hello"` */
-export function describeFrame({ type, flags, seq, ack, payload }: LinkFrame): string {
-  const name = (typeNames.get(type) ?? `TYPE ${type}`).padEnd(8)
+export function describeFrame({ type, flags, address, seq, ack, payload }: LinkFrame): string {
+  const where = address === undefined ? '' : ` address ${address & ~fromDeviceBit}`
+  const name = (typeNames.get(type) ?? `TYPE ${type}`).padEnd(8) + where
   if (type === FrameType.rst || type === FrameType.rstAck) return `${name} ${describeHello(payload)}`
   const marks = Object.entries(flagNames).filter(([, bit]) => (flags & bit) !== 0)
   const head = [`seq ${seq}`, `ack ${ack}`, ...marks.map(([mark]) => mark)].join(' ')

@@ -19,10 +19,17 @@ export interface LinkHeadSettings {
   readonly baudRateMax: number | undefined
   /** Empty: every device is let in. */
   readonly deviceIds: readonly string[]
+  /** Of the device, on a bus. */
+  readonly address?: number
+}
+
+/** The port of a head that is on a bus hears what kind of frame is written. */
+export interface LinkPortSide extends Omit<PortSide, 'write'> {
+  write(bytes: Buffer, type: number): void
 }
 
 export interface LinkHeadParts {
-  readonly port: PortSide
+  readonly port: LinkPortSide
   accept(link: Link): LinkOwner
   readonly clock: Clock
   readonly random: Random
@@ -33,6 +40,7 @@ export interface LinkHeadParts {
 export class LinkHead implements PortHead {
   readonly #settings: LinkHeadSettings
   readonly #parts: LinkHeadParts
+  readonly #remote: string
   readonly #link: SerialLink
   #connection: SerialConnection | undefined
   #peer: LinkHello | undefined
@@ -43,8 +51,10 @@ export class LinkHead implements PortHead {
     this.#settings = settings
     this.#parts = parts
     const { port, clock, random, clockQuality } = parts
+    const { address } = settings
+    this.#remote = address === undefined ? settings.path : `${settings.path} address ${address}`
     const owner = {
-      write: (bytes: Buffer) => port.write(bytes),
+      write: (bytes: Buffer, type: number) => port.write(bytes, type),
       onUp: (peer: LinkHello) => this.#onUp(peer),
       onBytes: (chunk: Buffer) => this.#connection?.onBytes(chunk),
       onDrain: () => this.#connection?.onDrain(),
@@ -52,6 +62,7 @@ export class LinkHead implements PortHead {
       onLog: (text: Buffer) => port.onLog(text),
     }
     this.#link = new SerialLink('host', settings.baudRate, owner, clock, random, {
+      address,
       baudRateMax: settings.baudRateMax,
       changeRate: (baudRate) => port.changeRate(baudRate),
       ...(clockQuality === undefined ? {} : { clockQuality }),
@@ -84,6 +95,11 @@ export class LinkHead implements PortHead {
     this.#link.receive(chunk)
   }
 
+  /** What a bus does with it, in place of `receive`. */
+  get link(): SerialLink {
+    return this.#link
+  }
+
   close(failure: Failure | undefined): void {
     this.#link.close()
     this.#closeConnection(failure)
@@ -94,7 +110,7 @@ export class LinkHead implements PortHead {
   }
 
   #onUp(peer: LinkHello): void {
-    const { path, deviceIds } = this.#settings
+    const { deviceIds } = this.#settings
     const { clock, port, report } = this.#parts
     this.#peer = peer
     this.#closeConnection(undefined)
@@ -104,7 +120,7 @@ export class LinkHead implements PortHead {
     }
     const { deviceId, firmware, resetReason } = peer
     report.line('info', { deviceId, firmware, resetReason }, 'serial link up')
-    const connection = new SerialConnection(path, this.#link, clock)
+    const connection = new SerialConnection(this.#remote, this.#link, clock)
     this.#connection = connection
     connection.bind(this.#parts.accept(connection))
     port.onState('up')
@@ -120,7 +136,7 @@ export class LinkHead implements PortHead {
 
   #onDown(reason: DownReason): void {
     this.#parts.report.line('info', { reason }, 'serial link down')
-    this.#closeConnection(new Failure('ERR_LINK_CLOSED', `${this.#settings.path}: ${reason}`))
+    this.#closeConnection(new Failure('ERR_LINK_CLOSED', `${this.#remote}: ${reason}`))
     if (reason !== 'peer restarted' && reason !== 'peer began anew') this.#parts.port.onState('silent')
   }
 

@@ -18,15 +18,20 @@ const earlyMsMin = 2
 export class LinkLine {
   #baudRate: number
   readonly #clock: Clock
-  readonly #out: (bytes: Buffer) => void
+  readonly #out: (bytes: Buffer, type: number) => void
+  readonly #address: number | undefined
   #freeAtMs = 0
   #earlyCount = 0
 
-  /** @param out takes ownership of the bytes; they may be lost. */
-  constructor(baudRate: number, clock: Clock, out: (bytes: Buffer) => void) {
+  /**
+   * @param out takes ownership of the bytes; they may be lost.
+   * @param address of the peer on a bus
+   */
+  constructor(baudRate: number, clock: Clock, out: (bytes: Buffer, type: number) => void, address?: number) {
     this.#baudRate = baudRate
     this.#clock = clock
     this.#out = out
+    this.#address = address
   }
 
   /** When everything written has left the line. */
@@ -40,9 +45,9 @@ export class LinkLine {
   }
 
   write(frame: LinkFrame): void {
-    const bytes = encodeFrame(frame)
+    const bytes = encodeFrame(this.#address === undefined ? frame : { ...frame, address: this.#address })
     this.#freeAtMs = this.leavesAtMs(bytes.length)
-    this.#out(bytes)
+    this.#out(bytes, frame.type)
   }
 
   /** When `byteCount` bytes written now will have left. */

@@ -5,6 +5,7 @@ import type { Link, LinkOwner } from '../ports/transport.ts'
 import { AdapterHead } from './adapter-head.ts'
 import { TextLines } from './lines/text-lines.ts'
 import { topicVariables } from './lines/topic-template.ts'
+import { LinkBus } from './link-bus.ts'
 import { LinkHead } from './link-head.ts'
 import type { PortHead, PortSide } from './port-head.ts'
 import type { PortReport } from './port-report.ts'
@@ -30,6 +31,8 @@ export interface HeadSettings {
   readonly baudRateMax: number | undefined
   readonly protocol: PortProtocol
   readonly deviceIds: readonly string[]
+  /** Of the devices on a bus; empty: one device without an address. */
+  readonly addresses: readonly number[]
   readonly lines: LineSettings
 }
 
@@ -58,7 +61,7 @@ const filtersMax = 32
 export function makeHead(settings: HeadSettings, parts: HeadParts): PortHead {
   switch (settings.protocol) {
     case 'link':
-      return new LinkHead(settings, parts)
+      return settings.addresses.length > 0 ? new LinkBus(settings, parts) : new LinkHead(settings, parts)
     case 'raw':
       return new RawHead(settings.path, parts)
     case 'lines': {

@@ -27,8 +27,8 @@ import type { RoundTrips } from './round-trips.ts'
 import { SendWindow } from './send-window.ts'
 
 export interface SerialLinkOwner {
-  /** Takes ownership of `bytes`; they may be lost. */
-  write(bytes: Buffer): void
+  /** A frame of this type. Takes ownership of `bytes`; they may be lost. */
+  write(bytes: Buffer, type: number): void
   /** A conversation began: an empty stream in both directions. */
   onUp(peer: LinkHello): void
   /** The next bytes of the peer's stream. `chunk` is borrowed: valid until the call returns. */
@@ -43,6 +43,8 @@ export interface SerialLinkOwner {
 
 /** What the host's end of a link can do beyond carrying bytes. */
 export interface LinkExtras {
+  /** Of the device on a bus, 1 to 127: frames for others are not heard. Whose turn it is, link-bus.ts decides. */
+  readonly address?: number | undefined
   /** The fastest rate that the device may be asked to go to. Without `changeRate` it is not asked. */
   readonly baudRateMax?: number | undefined
   /** What is written from now on goes out at this rate, what was written before at the former one. */
@@ -112,7 +114,7 @@ export class SerialLink {
     this.#extras = extras
     this.#owner = owner
     this.#random = random
-    const line = new LinkLine(baudRate, clock, (bytes) => owner.write(bytes))
+    const line = new LinkLine(baudRate, clock, (bytes, type) => owner.write(bytes, type), extras.address)
     const rate = new LinkRate(baudRate, clock, {
       ask: (wanted) => this.#sendOutside(FrameType.baud, rateBytes(wanted)),
       change: (wanted) => {
@@ -124,9 +126,13 @@ export class SerialLink {
     this.#parts = { line, rate, window: new SendWindow(), ackTimeout: new AckTimeout(), clock }
     this.#bootId = this.#drawNumber()
     this.#mtuBytes = mtuOf(baudRate)
-    this.#creditBytes = creditFrames * wireBytesMax(this.#mtuBytes)
+    // On a bus the others wait while one speaks.
+    const frames = extras.address === undefined ? creditFrames : 1
+    this.#creditBytes = frames * wireBytesMax(this.#mtuBytes)
     this.#decoder = new LinkDecoder(this.#mtuBytes, {
-      onFrame: (frame) => this.#onFrame(frame),
+      onFrame: (frame) => {
+        if (frame.address === undefined) this.#onFrame(frame)
+      },
       onGarbage: () => this.#onGarbage(),
     })
   }
@@ -220,6 +226,29 @@ export class SerialLink {
   /** Bytes from the line. */
   receive(chunk: Buffer): void {
     this.#decoder.push(chunk)
+    this.#work()
+  }
+
+  /** On a bus, in place of `receive`: a frame that the device with our address sent. */
+  receiveFrame(frame: LinkFrame): void {
+    this.#onFrame(frame)
+    this.#work()
+  }
+
+  /** On a bus: something came in the turn of our device that is no frame. */
+  receiveGarbage(): void {
+    this.#onGarbage()
+    this.#work()
+  }
+
+  /** On a bus: the device may speak now. */
+  giveTurn(): void {
+    const turn = { type: FrameType.turn, flags: 0, seq: 0, ack: 0, payload: nothing }
+    if (this.#state.at === 'open') this.#state.conversation.send(FrameType.turn)
+    else if (this.#state.at === 'resetting') this.#parts.line.write(turn)
+  }
+
+  #work(): void {
     if (this.#state.at === 'open') this.#state.conversation.fill()
     this.#wake()
   }
@@ -320,7 +349,14 @@ export class SerialLink {
     })
     const open: Open = { at: 'open', peer, conversation }
     this.#enter(open)
-    this.#parts.window.open({ ...peer, mtuBytes: Math.min(peer.mtuBytes, this.#mtuBytes) })
+    const { windowFrames } = peer
+    // The address is a byte more in every frame.
+    const addressBytes = this.#extras.address === undefined ? 0 : 1
+    this.#parts.window.open({
+      mtuBytes: Math.min(peer.mtuBytes, this.#mtuBytes) - addressBytes,
+      creditBytes: peer.creditBytes - addressBytes * windowFrames,
+      windowFrames,
+    })
     return open
   }
 

@@ -126,6 +126,7 @@ export class SerialListener {
         baudRateMax: settings.baudRateMax,
         protocol,
         deviceIds: settings.deviceIds ?? [],
+        addresses: settings.addresses ?? [],
         lines: settings.lines ?? lineDefaults,
       },
       {

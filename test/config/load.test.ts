@@ -260,6 +260,9 @@ t.test('settings that contradict each other are refused', (t) => {
     ],
     ['[[bridge]]\nname = "up"\naddress = "tcp://h:1"\nserver_name = "h"', /server_name = "h": expected none/],
     [up + up, /bridge.1.name = "up": expected one that no other block has/],
+    ['[[serial]]\npath = "/dev/x"\naddresses = [1, 2, 1]', /serial.0.addresses = .*expected each address once/],
+    ['[[serial]]\npath = "/dev/x"\naddresses = [1]\nprotocol = "raw"', /serial.0.addresses = .*none, as protocol/],
+    ['[[serial]]\npath = "/dev/x"\naddresses = [1]\nbaud_rate_max = 500000', /baud_rate_max = .*a bus keeps its rate/],
     ['[[serial]]\npath = "/dev/a/x"\n[[serial]]\npath = "/dev/b/x"', /serial.1.name = "x"/],
     ['[[serial]]\nname = "a"\npath = "/dev/x"\n[[serial]]\nname = "b"\npath = "/dev/x"', /serial.1.path = "\/dev\/x"/],
   ]

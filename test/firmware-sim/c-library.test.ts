@@ -10,9 +10,14 @@ import { PacedLine } from '../../firmware-sim/paced-line.ts'
 import { createSystemClock } from '../../src/adapters/system/clock.ts'
 import { systemRandom } from '../../src/adapters/system/random.ts'
 import { SerialLink } from '../../src/gateway/serial-link.ts'
+import { SerialListener } from '../../src/gateway/serial-listener.ts'
 import { must } from '../../src/lib/assert.ts'
+import type { Link } from '../../src/ports/transport.ts'
+import { MemorySerial } from '../fakes/memory-serial.ts'
 import { SeededRandom } from '../fakes/seeded-random.ts'
+import { silentLog } from '../fakes/test-broker.ts'
 import { type LinkVectors, vectorsPath } from '../gateway/link-vectors.ts'
+import { serialTraits } from '../gateway/noisy-worlds.ts'
 
 const include = fileURLToPath(new URL('../../firmware-sim/include', import.meta.url))
 const strict = ['-Wall', '-Wextra', '-Werror']
@@ -76,7 +81,7 @@ for (const [name, [compiler = '', standard = '', source = '']] of Object.entries
     const end = new GatewayEnd(t, program)
     for (const seed of [1, 2]) {
       await end.until(() => end.isUp)
-      const sent = new SeededRandom(seed).bytes(8000)
+      const sent = new SeededRandom(seed).bytes(4000)
       const startedAt = performance.now()
       end.link.send(Buffer.from(sent))
       await end.until(() => end.receivedByteCount >= sent.length)
@@ -93,6 +98,52 @@ for (const [name, [compiler = '', standard = '', source = '']] of Object.entries
     t.comment(`damaged ${crcErrorCount + cobsErrorCount}, sent again by the gateway ${retransmitCount}`)
   })
 }
+
+t.test('two boards with the C library share a bus with the gateway', { skip }, async (t) => {
+  const program = compile(t, 'gcc', ['-std=c99', join(include, 'test/echo.c')])
+  const clock = createSystemClock(undefined)
+  const driver = new MemorySerial(clock)
+  const boards = ['3', '4'].map((address) => spawn(program, [address], { stdio: ['pipe', 'pipe', 'inherit'] }))
+  const echoed = new Map<string, string>()
+  const acceptor = {
+    accept: (link: Link) => {
+      echoed.set(link.remote, '')
+      link.send([Buffer.from(`for ${link.remote}: ${'x'.repeat(500)}`)])
+      return {
+        receive: (chunk: Buffer) => echoed.set(link.remote, `${echoed.get(link.remote) ?? ''}${chunk}`),
+        onDrain: () => undefined,
+        onClosed: () => undefined,
+      }
+    },
+  }
+  for (const board of boards) {
+    t.teardown(() => board.kill())
+    board.stdout.on('data', (chunk: Buffer) => {
+      driver.deliver(chunk)
+      for (const other of boards) if (other !== board) other.stdin.write(chunk)
+    })
+  }
+  driver.onWritten = (bytes) => {
+    for (const board of boards) board.stdin.write(bytes)
+  }
+  driver.plug()
+  const settings = { path: 'bus', baudRate, resetOnOpen: false, addresses: [3, 4] }
+  const listener = new SerialListener(settings, serialTraits, {
+    driver,
+    acceptor,
+    clock,
+    random: systemRandom,
+    log: silentLog,
+  })
+  listener.start()
+  for (const address of [3, 4]) {
+    const remote = `bus address ${address}`
+    const sent = `for ${remote}: ${'x'.repeat(500)}`
+    while ((echoed.get(remote)?.length ?? 0) < sent.length) await wait(5)
+    t.equal(echoed.get(remote), sent)
+  }
+  await listener.stop()
+})
 
 /** The gateway's end, with a program as its device, on a line of 115200 baud. */
 class GatewayEnd {
@@ -195,7 +246,7 @@ function vectorLines(vectors: LinkVectors): string[] {
     ...vectors.cobsRefused.map(({ encoded }) => `notcobs ${encoded}`),
     ...vectors.crc.map(({ bytes, crc }) => `crc ${word(bytes)} ${crc}`),
     ...vectors.frames.map((frame) => {
-      return `frame ${frame.type} ${frame.flags} ${frame.seq} ${frame.ack} ${word(frame.payload)} ${frame.wire}`
+      return `frame ${frame.type} ${frame.flags} ${frame.seq} ${frame.ack} ${word(frame.payload)} ${frame.wire} ${frame.address ?? 0}`
     }),
     ...vectors.framesRefused.map(({ wire }) => `notframe ${wire}`),
     ...vectors.hellos.map(({ payload, hello }) => {

@@ -5,7 +5,17 @@
  */
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { crc, Flag, fromWire, littleEndian, stuff, Type, toFields, toWire } from '../../firmware-sim/link-codec.ts'
+import {
+  crc,
+  Flag,
+  fromDevice,
+  fromWire,
+  littleEndian,
+  stuff,
+  Type,
+  toFields,
+  toWire,
+} from '../../firmware-sim/link-codec.ts'
 import { DeviceLink } from '../../firmware-sim/serial-link.ts'
 import { SerialLink } from '../../src/gateway/serial-link.ts'
 import { must } from '../../src/lib/assert.ts'
@@ -27,7 +37,10 @@ export interface CrcVector {
 export interface FrameVector {
   readonly name: string
   readonly type: number
+  /** Without the one that stands for the address. */
   readonly flags: number
+  /** On a bus: of the device, with the bit 128 when it speaks. */
+  readonly address?: number
   readonly seq: number
   readonly ack: number
   readonly payload: string
@@ -156,11 +169,24 @@ function frameVectors(): FrameVector[] {
     frame('BAUD: 500000', Type.baud, 0, 4, 201, littleEndian(500_000, 4)),
     frame('ERR', Type.err, 0, 4, 201, Buffer.alloc(0)),
     frame('type 15, of a newer version', 15, 0, 4, 201, Buffer.from('?')),
+    frame('DATA to address 5 of a bus', Type.data, more, 4, 201, Buffer.from('hello'), 5),
+    frame('TURN to address 5', Type.turn, 0, 5, 201, Buffer.alloc(0), 5),
+    frame('DATA from address 5', Type.data, retransmitted, 201, 5, Buffer.from('hello'), 5 + fromDevice),
+    frame('TURN from address 5', Type.turn, 0, 202, 5, Buffer.alloc(0), 5 + fromDevice),
   ]
 }
 
-function frame(name: string, type: number, flags: number, seq: number, ack: number, payload: Buffer): FrameVector {
-  return { name, type, flags, seq, ack, payload: hex(payload), wire: hex(toWire({ type, flags, seq, ack, payload })) }
+function frame(
+  name: string,
+  type: number,
+  flags: number,
+  seq: number,
+  ack: number,
+  payload: Buffer,
+  address?: number,
+): FrameVector {
+  const fields = { type, flags, ...(address === undefined ? {} : { address }), seq, ack }
+  return { name, ...fields, payload: hex(payload), wire: hex(toWire({ ...fields, payload })) }
 }
 
 function refusedFrames(): LinkVectors['framesRefused'] {
@@ -171,7 +197,10 @@ function refusedFrames(): LinkVectors['framesRefused'] {
   swapped.writeUInt16BE(crc(swapped.subarray(0, -2)), 5)
   const short = Buffer.from([0x30, 0, 0, 0])
   short.writeUInt16LE(crc(short.subarray(0, 2)), 2)
+  const noRoom = Buffer.from([0x28, 5, 1, 0, 0])
+  noRoom.writeUInt16LE(crc(noRoom.subarray(0, 3)), 3)
   return [
+    { name: 'an address, and no room for ack', wire: delimited(stuff(noRoom)) },
     { name: 'a flipped bit', wire: hex(flipped(good, 6)) },
     { name: 'a lost byte', wire: hex(Buffer.concat([good.subarray(0, 5), good.subarray(6)])) },
     { name: 'a doubled byte', wire: hex(Buffer.concat([good.subarray(0, 6), good.subarray(5)])) },

@@ -1,4 +1,4 @@
-/* A device on standard input and output that gives back every byte of the stream. */
+/* A device on standard input and output that gives back every byte of the stream; with an argument, at this address. */
 #define _POSIX_C_SOURCE 200809L
 #include "../tidegate_link.h"
 #include "posix-line.h"
@@ -18,10 +18,11 @@ static uint32_t millis(void *context) {
   return posix_line_millis();
 }
 
-int main(void) {
+int main(int count, char **arguments) {
   const tidegate_io io = {NULL, put, get, millis};
   tidegate_link link;
   tidegate_link_open(&link, &io, 115200, (uint32_t)getpid(), TIDEGATE_RESET_POWER_ON, "echo", "echo-c");
+  if (count > 1) tidegate_link_address(&link, (uint8_t)strtoul(arguments[1], NULL, 10));
   tidegate_link_log(&link, "echo starts");
   for (;;) {
     uint8_t byte;

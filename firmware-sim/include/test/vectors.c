@@ -93,6 +93,26 @@ static row wire_of(uint8_t type, uint8_t flags, uint8_t seq, uint8_t ack, const 
   return wire;
 }
 
+/* A frame on a bus, of the gateway, or of a device when the address has its high bit. */
+static row bus_wire_of(uint8_t address, uint8_t type, uint8_t flags, uint8_t seq, uint8_t ack, const row *payload) {
+  row plain = {{(uint8_t)(type << 4 | flags | TIDEGATE__ADDRESSED), address, seq, ack}, 4}, wire = {{0}, 1};
+  tidegate_io to = io;
+  tidegate__pieces pieces;
+  uint16_t crc = 0xffff;
+  to.context = &wire;
+  for (uint16_t at = 0; at < payload->length; at++) put(&plain, payload->bytes[at]);
+  for (uint16_t at = 0; at < plain.length; at++) crc = tidegate__crc(crc, plain.bytes[at]);
+  put(&plain, (uint8_t)crc);
+  put(&plain, (uint8_t)(crc >> 8));
+  memset(&pieces, 0, sizeof pieces);
+  pieces.body = plain.bytes;
+  pieces.body_size = BYTES_MAX;
+  pieces.body_length = plain.length;
+  tidegate__stuff(&to, &pieces);
+  put(&wire, 0);
+  return wire;
+}
+
 /* The RST just written, against that of a device that has other limits and is the same otherwise. */
 static void check_own_hello(const row *payload) {
   tidegate_link reader;
@@ -136,14 +156,26 @@ static void check_line(char *line) {
     row wire = from_hex(words[6]);
     const uint8_t type = (uint8_t)atoi(words[1]), flags = (uint8_t)atoi(words[2]);
     const uint8_t seq = (uint8_t)atoi(words[3]), ack = (uint8_t)atoi(words[4]);
-    const row made = wire_of(type, flags, seq, ack, &payload);
+    const uint8_t address = (uint8_t)atoi(words[7]), shift = address == 0 ? 0 : 1;
+    const row made = address == 0 ? wire_of(type, flags, seq, ack, &payload)
+                                  : bus_wire_of(address, type, flags, seq, ack, &payload);
+    const uint8_t *frame = end.frame + shift;
     check(is_same(&made, &wire), "written frame");
+    if (address & 0x80) {
+      tidegate_link_address(&end, address & 0x7f);
+      end.has_turn = true;
+      end.expected_seq = ack;
+      written.length = 0;
+      tidegate__put_frame(&end, type, flags, seq, payload.bytes, 0, BYTES_MAX, payload.length);
+      check(is_same(&written, &wire), "written frame of an address");
+    }
     wire.length--; /* The delimiter behind it would clear what was taken in. */
     feed(&wire);
     check(tidegate__is_frame(&end), "whole frame");
-    check(end.frame[0] == (type << 4 | flags) && end.frame[1] == seq && end.frame[2] == ack, "header");
-    check(end.frame_length == payload.length + TIDEGATE__OVERHEAD, "length");
-    check(memcmp(end.frame + TIDEGATE__HEAD, payload.bytes, payload.length) == 0, "payload");
+    check(end.frame[0] == (type << 4 | flags | (shift ? TIDEGATE__ADDRESSED : 0)), "type and flags");
+    check(frame[1] == seq && frame[2] == ack && (shift == 0 || end.frame[1] == address), "header");
+    check(end.frame_length == payload.length + shift + TIDEGATE__OVERHEAD, "length");
+    check(memcmp(frame + TIDEGATE__HEAD, payload.bytes, payload.length) == 0, "payload");
   } else if (strcmp(words[0], "notframe") == 0) {
     const uint16_t before = end.garbage_count;
     feed(&first);
@@ -261,7 +293,7 @@ static void fuzz(uint32_t count) {
 /* The types of the frames written since the last call, a letter each: R and S are RST and RSTACK. */
 static const char *answers(void) {
   static char letters[64];
-  static const char names[] = "RSDANIOL?TBE????";
+  static const char names[] = "RSDANIOL?TBEV???";
   tidegate_link reader;
   size_t count = 0;
   tidegate_link_open(&reader, &io, 115200, 1, 0, NULL, NULL);
@@ -458,6 +490,48 @@ static void talk(void) {
   printf("OK talk\n");
 }
 
+/* What the gateway says to address 5, and the frames that come back. */
+static void say_on_bus(uint8_t address, uint8_t type, uint8_t seq, uint8_t ack, const row *payload) {
+  const row wire = bus_wire_of(address, type, 0, seq, ack, payload);
+  feed(&wire);
+  tidegate_link_poll(&end);
+}
+
+static void talk_of_bus(void) {
+  const row nothing = {{0}, 0}, bytes = {{'a', 'b'}, 2};
+  row hello;
+  seed = 1;
+  open_link();
+  tidegate_link_address(&end, 5);
+  expect(3000, "", "does not speak out of turn");
+  say_on_bus(6, TIDEGATE__TURN, 0, 0, &nothing);
+  say_on_bus(0x85, TIDEGATE__TURN, 0, 0, &nothing);
+  say(TIDEGATE__TURN, 0, 0, &nothing);
+  expect(0, "", "the turn of another one, its own words, and what has no address");
+  say_on_bus(5, TIDEGATE__TURN, 0, 0, &nothing);
+  expect(0, "RV", "asks in its turn");
+  hello_of(&hello, end.conversation);
+  say_on_bus(5, TIDEGATE__RSTACK, 0, 0, &hello);
+  check(tidegate_link_connected(&end), "the answer to its RST");
+  say_on_bus(5, TIDEGATE__DATA, 0, 0, &bytes);
+  say_on_bus(5, TIDEGATE__DATA, 2, 0, &bytes);
+  say_on_bus(5, TIDEGATE__PING, 0, 0, &nothing);
+  tidegate_link_write(&end, bytes.bytes, bytes.length);
+  expect(100, "", "keeps what it has to say");
+  say_on_bus(5, TIDEGATE__TURN, 3, 0, &nothing);
+  expect(0, "NODV", "says it in its turn");
+  expect(1000, "", "has no timer of its own");
+  say_on_bus(5, TIDEGATE__TURN, 3, 0, &nothing);
+  expect(0, "DV", "sends again what the next turn does not acknowledge");
+  say_on_bus(5, TIDEGATE__TURN, 3, 1, &nothing);
+  expect(0, "V", "and nothing when it does");
+  check(tidegate_link_unsent(&end) == 0, "acknowledged");
+  expect(8100, "", "gives up in silence when no turn comes");
+  check(!tidegate_link_connected(&end), "given up");
+  say_on_bus(5, TIDEGATE__TURN, 0, 0, &nothing);
+  expect(0, "RV", "and asks anew in its turn");
+}
+
 int main(int count, char **words) {
   static char line[3 * BYTES_MAX];
   int checked = 0;
@@ -470,6 +544,7 @@ int main(int count, char **words) {
     talk_of_rates();
     talk_of_time();
     talk_of_speed();
+    talk_of_bus();
     talk();
     return 0;
   }

@@ -39,6 +39,11 @@ const serial = z.strictObject({
     'stays at baud_rate',
     'How fast a device on the serial link may be asked to go, if it can. Both ends come back to baud_rate when the faster one does not carry.',
   ),
+  addresses: option(
+    plainList(wholeNumber(1, 127), 'addresses from 1 to 127'),
+    [],
+    'For link: several devices on one pair of wires (RS-485), each with one of these addresses; they take turns. An empty list is one device without an address.',
+  ),
   protocol: option(
     choice(['link', 'raw', 'lines']),
     'link',
