@@ -15,7 +15,7 @@ import { askBroker } from '../../src/cli/control-client.ts'
 
 export const command = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
 export const mosquitto = ['/usr/sbin/mosquitto', '/usr/local/sbin/mosquitto'].find((file) => existsSync(file))
-const startLimitMs = 10_000
+const startLimitMs = 30_000
 
 const aedes = fileURLToPath(new URL('../../node_modules/aedes', import.meta.url))
 
@@ -23,11 +23,12 @@ export type BrokerName = 'tidegate' | 'mosquitto' | 'aedes'
 export type Carrier = 'tcp' | 'tls' | 'ws'
 
 /** Tidegate first, then the peers that are installed and can do it. */
-export function brokersFor(carrier: Carrier): BrokerName[] {
+export function brokersFor({ carrier, load }: { carrier: Carrier; load: readonly string[] }): BrokerName[] {
   const names: BrokerName[] = ['tidegate']
   // Debian's mosquitto does not open a WebSocket listener everywhere.
   if (mosquitto !== undefined && carrier !== 'ws') names.push('mosquitto')
-  if (carrier === 'tcp' && existsSync(aedes)) names.push('aedes')
+  const isMqtt5 = load.includes('-v')
+  if (carrier === 'tcp' && !isMqtt5 && existsSync(aedes)) names.push('aedes')
   return names
 }
 

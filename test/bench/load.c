@@ -586,7 +586,7 @@ static void measure_messages(void) {
   qsort(latencies, latency_count, sizeof *latencies, compare);
   printf("{\"messagesPerSecond\":%.0f,\"cpuUsPerMessage\":%.3f,\"p50Us\":%u,\"p99Us\":%u,\"missing\":%llu,"
          "\"bytesPerSubscription\":%.0f}\n",
-         count / passed_s, cpu_s * 1e6 / count, percentile(0.5), percentile(0.99),
+         count / passed_s, count > 0 ? cpu_s * 1e6 / count : 0, percentile(0.5), percentile(0.99),
          (unsigned long long)(expected - received), filter_bytes);
 }
 

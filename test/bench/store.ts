@@ -15,7 +15,7 @@ import { type BrokerName, brokersFor } from './brokers.ts'
 import { StoringBroker } from './store-brokers.ts'
 
 /** What keeps messages on disk. */
-const brokerNames = brokersFor('tcp').filter((name) => name !== 'aedes')
+const brokerNames = brokersFor({ carrier: 'tcp', load: [] }).filter((name) => name !== 'aedes')
 
 const { values } = parseArgs({
   options: {
