@@ -5,12 +5,14 @@
  *
  *   of the window:   control 100 %   event 90 %   telemetry 80 %   bulk 50 %
  */
+import { utcText } from '../lib/utc.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import { aheadFilter, type DelayHolder, isHeldAbove, readAhead } from '../ports/delayed-ahead.ts'
 import { Lane, laneNames, lanes } from '../ports/lane.ts'
 import type { LocalBroker, LocalSession, QueueLimits } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Seq, Ticket } from '../ports/store.ts'
+import { tellWill } from '../ports/will-mark.ts'
 import { crossingProperties } from '../protocol/crossing.ts'
 import type { PublishProperties, Qos, UserProperties } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
@@ -69,6 +71,7 @@ export class Sender implements Outlet {
   #isPeer = false
   /** How far the timeline of the remote side is ahead of ours; undefined = it does not say. */
   #aheadMs: number | undefined
+  #onlineSinceMs = 0
   #waiting: Timer | undefined
   #isResuming = false
   /** Not everything that waits is sent. */
@@ -176,6 +179,7 @@ export class Sender implements Outlet {
   /** @param remote when it is a Tidegate it knows the numbers of messages */
   attach({ inflightMax, isPeer, aheadMs }: RemoteSide): void {
     this.#isPeer = isPeer
+    this.#onlineSinceMs = this.#clock.nowMs()
     this.#aheadMs = isPeer ? aheadMs : undefined
     this.#pacer.connected(inflightMax)
     for (const { session } of this.#lanes) session.attach(inflightMax)
@@ -305,9 +309,17 @@ export class Sender implements Outlet {
     return {
       ...message.properties,
       ...(responseTopic !== undefined && { responseTopic: this.#responses.goingUp(responseTopic) }),
-      userProperties: [...withPath(message.properties?.userProperties, path), ...crossing, ...number],
+      userProperties: [...withPath(this.#told(message), path), ...crossing, ...number],
       ...(isExpiring && { messageExpiryInterval: this.#secondsLeft(message) }), // [MQTT-3.3.2-6]
     }
+  }
+
+  /** What it says of itself to the other side. */
+  #told({ properties }: Publish): UserProperties | undefined {
+    const clock = this.#clock
+    return tellWill(properties?.userProperties, this.#onlineSinceMs, (atMs) =>
+      utcText(clock.wallMs() - Math.max(0, clock.nowMs() - atMs)),
+    )
   }
 
   #secondsLeft({ expiresAtMs }: Publish): number {

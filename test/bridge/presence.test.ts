@@ -1,7 +1,7 @@
 /** Who is there, as the broker above tells it: births, deaths, what comes late, and what devices are worth then. */
 import t from 'tap'
 import { afterNews, type Presence, parseEpoch, readNews } from '../../src/bridge/presence.ts'
-import type { TestBroker } from '../fakes/test-broker.ts'
+import type { TestBroker, TestClient } from '../fakes/test-broker.ts'
 import { gatewayTraits, World } from './world.ts'
 
 const stateTopic = '$fleet/gateways/gw1/state'
@@ -124,6 +124,45 @@ t.test('mosquitto#1510: a late will of an old session after a new birth changes 
   now.drop()
   world.passMs(5000)
   t.equal(told(world.cloud)['state'], 'lost', 'while that of the present connection counts')
+})
+
+/** User properties of what `client` was sent last, by name. */
+function said(client: TestClient): Record<string, string> {
+  return Object.fromEntries(client.takePublish().properties?.userProperties ?? [])
+}
+
+t.test(
+  'mosquitto#1180: the will of a device that died while the line was down comes later, marked as history',
+  async (t) => {
+    const world = await World.make()
+    world.passMs(500)
+    const watcher = world.cloud.connect({ clientId: 'w', version: 5 })
+    watcher.subscribe('g/#', { qos: 1 })
+    world.edge.connect({ clientId: 'fan', will: willOf('fan/status', 'gone') }).drop()
+    world.passMs(500)
+    const live = said(watcher)
+    t.equal(live['x-b-cause'], 'device')
+    t.notOk('x-b-historical' in live, 'it was told at once')
+
+    const pump = world.edge.connect({ clientId: 'pump', will: willOf('pump/status', 'gone') })
+    world.wire.acceptor = undefined
+    world.wire.cut()
+    world.passMs(60_000)
+    const diedAt = new Date(world.clock.wallMs()).toISOString()
+    pump.drop()
+    world.passMs(600_000)
+    world.wire.acceptor = world.cloud.broker
+    world.passMs(20_000)
+    t.match(said(watcher), { 'x-b-cause': 'device', 'x-b-historical': '1', 'x-b-t': new RegExp(diedAt.slice(0, 19)) })
+  },
+)
+
+t.test('a will that no bridge takes stays as it is', async (t) => {
+  const world = await World.make({ out: [{ filter: 'up/#', qos: 1, localPrefix: '', remotePrefix: '' }] })
+  const watcher = world.edge.connect({ clientId: 'w', version: 5 })
+  watcher.subscribe('fan/#')
+  world.edge.connect({ clientId: 'fan', will: willOf('fan/status', 'gone') }).drop()
+  t.equal(watcher.takePublish().properties, undefined)
 })
 
 t.test('a bridge of another make is told as well', async (t) => {
