@@ -37,7 +37,7 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
     })
     const epoch = await broker.load((key, mark) => marks.restore(key, mark))
     const fleet = settings.listeners.some(({ gateways }) => gateways)
-      ? new Fleet({ local: broker, marks, clock, log })
+      ? new Fleet({ local: broker, alarms: broker.alarms, marks, clock, log })
       : undefined
     fleet?.start()
     receiver.onGap = (gap) => fleet?.onGap(gap)

@@ -39,7 +39,7 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
     })
     const epoch = await broker.load((key, mark) => marks.restore(key, mark))
     const fleet = settings.listeners.some(({ gateways }) => gateways)
-      ? new Fleet({ local: broker, marks, clock, log })
+      ? new Fleet({ local: broker, alarms: broker.alarms, marks, clock, log })
       : undefined
     fleet?.start()
     receiver.onGap = (gap) => fleet?.onGap(gap)

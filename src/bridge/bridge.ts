@@ -112,7 +112,7 @@ export class Bridge implements UplinkOwner {
     this.#responses = new Responses(settings, clock)
     this.#devices = parts.devices
     this.#devices?.onChange(() => this.#tellDevices())
-    this.#herald = new Herald(settings, epoch, marks)
+    this.#herald = new Herald(settings, epoch, marks, clock)
     this.#uplink = parts.makeUplink(this)
     this.#pacer = new Pacer(clock, ownPace(settings.rateMax))
     this.#sender = new Sender({
@@ -201,6 +201,7 @@ export class Bridge implements UplinkOwner {
     if (probe !== undefined) this.#tell(probe)
     this.#retained.look()
     this.#loops.look()
+    if (this.#herald.isMaintenanceOver) this.setMaintenance(0)
   }
 
   #loopAlarm(alarms: AlarmBoard): LoopAlarm {
@@ -216,12 +217,15 @@ export class Bridge implements UplinkOwner {
   }
 
   /**
-   * Tells the remote side that this gateway is being worked on, so that nobody is alarmed.
-   * @param until UTC, for people; undefined ends it
+   * Somebody works on this gateway, so that its loss alarms nobody. Holds over restarts.
+   * @param minutes `Infinity` = until it is ended; 0 ends it
    */
-  announceMaintenance(until: string | undefined): void {
-    this.#tell(this.#herald.tell(until === undefined ? 'online' : 'maintenance', until))
-    if (until === undefined) this.#tellDevices()
+  setMaintenance(minutes: number): void {
+    this.#herald.setMaintenance(minutes)
+    this.#log.info({ minutes: Number.isFinite(minutes) ? minutes : undefined }, 'maintenance')
+    if (this.#uplink.state !== 'online') return
+    this.#tell(this.#herald.birth())
+    this.#tellDevices()
   }
 
   /** @param pace undefined = as the settings say */
@@ -264,7 +268,7 @@ export class Bridge implements UplinkOwner {
     this.#loops.remoteKnows(version)
     this.#responses.online(isPeer)
     if (!isSessionPresent) this.#sender.session.forgetIncoming()
-    this.#tell(this.#herald.tell('online'))
+    this.#tell(this.#herald.birth())
     this.#tellDevices()
     this.#monitor.connected(isPeer)
     this.#sender.attach(remote)

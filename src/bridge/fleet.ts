@@ -8,6 +8,7 @@
 
 import { RingQueue } from '../lib/ring-queue.ts'
 import { utcText } from '../lib/utc.ts'
+import type { AlarmBoard } from '../ports/alarms.ts'
 import type { Clock } from '../ports/clock.ts'
 import { gatewayLevel, stateTopic } from '../ports/gateway-topics.ts'
 import { lanes } from '../ports/lane.ts'
@@ -20,16 +21,7 @@ import { type LossReport, noLoss, withGap } from './losses.ts'
 import type { Marks } from './marks.ts'
 import type { Pace } from './pacer.ts'
 import { Paces } from './paces.ts'
-import {
-  afterNews,
-  formatEpoch,
-  type Presence,
-  type PresenceNews,
-  parseEpoch,
-  propertyOf,
-  readNews,
-  untilProperty,
-} from './presence.ts'
+import { afterNews, formatEpoch, type Presence, type PresenceNews, parseEpoch, readNews } from './presence.ts'
 import type { Gap } from './receiver.ts'
 
 const inflightMax = 1024
@@ -57,6 +49,7 @@ export class Fleet implements LocalConsumer {
   readonly #clock: Clock
   readonly #log: Log
   readonly #marks: Marks
+  readonly #alarms: AlarmBoard
   readonly #session: LocalSession
   readonly #gateways = new Map<string, Presence>()
   /** The last list of devices of each gateway, as it sent it. */
@@ -68,7 +61,8 @@ export class Fleet implements LocalConsumer {
   readonly #untold = new Set<string>()
   readonly canTake = true
 
-  constructor(parts: { local: LocalBroker; marks: Marks; clock: Clock; log: Log }) {
+  constructor(parts: { local: LocalBroker; alarms: AlarmBoard; marks: Marks; clock: Clock; log: Log }) {
+    this.#alarms = parts.alarms
     this.#marks = parts.marks
     this.#clock = parts.clock
     this.#log = parts.log.child({ part: 'fleet' })
@@ -154,8 +148,10 @@ export class Fleet implements LocalConsumer {
   #restore(message: Publish): void {
     const report = parseJson(message.payload.toString())
     if (!isRecord(report)) return
-    const { state, epoch, formerLog } = report as unknown as StateReport
-    this.#gateways.set(gatewayOf(message.topic), { state, epoch: parseEpoch(epoch), formerLog })
+    const { state, epoch, formerLog, until } = report as unknown as StateReport
+    const gateway = gatewayOf(message.topic)
+    this.#gateways.set(gateway, { state, epoch: parseEpoch(epoch), formerLog, until })
+    this.#alarm(gateway, state, (report as unknown as StateReport).since)
   }
 
   #onState(gateway: string, clientId: string, message: Publish): void {
@@ -176,13 +172,21 @@ export class Fleet implements LocalConsumer {
       epoch: epochText(presence),
       formerLog: presence.formerLog,
       client: clientId,
-      until: propertyOf(userProperties, untilProperty),
+      until: presence.until,
     }
+    this.#alarm(gateway, presence.state, since)
     this.#tell(`$fleet/gateways/${gateway}/state`, JSON.stringify(report))
     this.#tell(stateTopic(clientId), presence.state === 'online' ? '1' : '0')
     if (presence.state === 'online') this.#paces.tell(gateway)
     // Of a live gateway the devices are told by itself, right behind its birth.
     if (presence.state !== 'online') this.#tellDevices(gateway, 'stale', since)
+  }
+
+  /** A gateway that stopped on purpose, or is being worked on, is missed by nobody. */
+  #alarm(gateway: string, state: Presence['state'], since: string): void {
+    const name = `gateway_lost:${gateway}`
+    if (state === 'lost') this.#alarms.raise(name, `the gateway ${gateway} is out of reach`, { gateway, since })
+    else this.#alarms.clear(name)
   }
 
   // ---- losses ----

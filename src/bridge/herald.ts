@@ -3,6 +3,8 @@
  * lost, a farewell when it leaves on purpose. Each connection has a number, so that what comes late is known as old.
  */
 
+import { utcText } from '../lib/utc.ts'
+import type { Clock } from '../ports/clock.ts'
 import { bridgeProperty, stateTopic } from '../ports/gateway-topics.ts'
 import type { PublishProperties, UserProperties, Will } from '../protocol/packet.ts'
 import { Publish } from '../protocol/packets/publish.ts'
@@ -19,16 +21,27 @@ export interface HeraldSettings {
   readonly lostAfterSeconds: number
 }
 
+function maintenanceKey(bridge: string): string {
+  return `bridge/${bridge}/maintenance`
+}
+
 export class Herald {
   readonly #settings: HeraldSettings
   readonly #log: string
   readonly #boot: number
   readonly #topic: string
+  readonly #marks: Marks
+  readonly #clock: Clock
   #connection = 0
+  /** On the timeline; 0 = nobody works on this gateway, `Number.MAX_SAFE_INTEGER` = until it is said. */
+  #maintenanceUntilMs: number
 
   /** @param log identity of the local log */
-  constructor(settings: HeraldSettings, log: string, marks: Marks) {
+  constructor(settings: HeraldSettings, log: string, marks: Marks, clock: Clock) {
     this.#settings = settings
+    this.#marks = marks
+    this.#clock = clock
+    this.#maintenanceUntilMs = marks.get(maintenanceKey(settings.name))?.seq ?? 0
     this.#log = log
     this.#topic = stateTopic(settings.clientId)
     const key = `bridge/${settings.name}/boot`
@@ -49,6 +62,25 @@ export class Herald {
       properties: { willDelayInterval: lostAfterSeconds, userProperties: this.#facts('lost') },
     }
     return { will: notifications ? will : undefined, userProperties: [[bridgeProperty, '1']] }
+  }
+
+  /** Holds over restarts: whoever works on a gateway restarts it. @param minutes `Infinity` = until it is ended; 0 ends it */
+  setMaintenance(minutes: number): void {
+    const untilMs = minutes === 0 ? 0 : Math.min(this.#clock.nowMs() + minutes * 60_000, Number.MAX_SAFE_INTEGER)
+    this.#maintenanceUntilMs = Math.ceil(untilMs)
+    this.#marks.set(maintenanceKey(this.#settings.name), { epoch: '0', seq: this.#maintenanceUntilMs })
+  }
+
+  get isMaintenanceOver(): boolean {
+    return this.#maintenanceUntilMs > 0 && this.#clock.nowMs() >= this.#maintenanceUntilMs
+  }
+
+  /** What is said of a connection that is online. */
+  birth(): Publish | undefined {
+    if (this.#maintenanceUntilMs === 0) return this.tell('online')
+    if (this.#maintenanceUntilMs === Number.MAX_SAFE_INTEGER) return this.tell('maintenance')
+    const leftMs = this.#maintenanceUntilMs - this.#clock.nowMs()
+    return this.tell('maintenance', utcText(this.#clock.wallMs() + leftMs))
   }
 
   /** The message that says `state`; undefined when the remote broker is to be told nothing. */

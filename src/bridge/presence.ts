@@ -3,7 +3,7 @@
  * a death counts only when it is not older than what is known, so that a late one never marks a live gateway dead.
  *
  *   online --will--> lost       stopped, maintenance: the gateway said so itself before it left
- *      ^--------- birth -------------+
+ *      ^--------- birth -------------+        a will that comes during maintenance changes nothing
  */
 import type { UserProperties } from '../protocol/packet.ts'
 
@@ -40,12 +40,15 @@ export interface Presence {
   readonly epoch: Epoch | undefined
   /** The log before the present one: what still comes of it is old. */
   readonly formerLog: string | undefined
+  /** Of maintenance: UTC, for people. */
+  readonly until?: string | undefined
 }
 
 /** A birth or a death, as its message tells it. */
 export interface PresenceNews {
   readonly state: GatewayState
   readonly epoch: Epoch | undefined
+  readonly until?: string | undefined
 }
 
 /** @param payload `1` or `0`, as mosquitto has it */
@@ -54,7 +57,11 @@ export function readNews(payload: string, userProperties: UserProperties | undef
   const told = propertyOf(userProperties, stateProperty)
   if (payload === '1') return { state: 'online', epoch }
   if (payload !== '0') return undefined
-  return { state: told === 'stopped' || told === 'maintenance' ? told : 'lost', epoch }
+  return {
+    state: told === 'stopped' || told === 'maintenance' ? told : 'lost',
+    epoch,
+    until: propertyOf(userProperties, untilProperty),
+  }
 }
 
 /** What is known after `news`; undefined when it is out of date. */
@@ -62,7 +69,11 @@ export function afterNews(known: Presence | undefined, news: PresenceNews): Pres
   if (known !== undefined && isOlder(news.epoch, known)) return undefined
   const log = known?.epoch?.log
   const isNewLog = news.epoch !== undefined && log !== undefined && log !== news.epoch.log
-  return { ...news, formerLog: isNewLog ? log : known?.formerLog }
+  // Whoever works on a gateway takes it off the line, and has said so.
+  const isExpected = known?.state === 'maintenance' && news.state === 'lost'
+  const state = isExpected ? 'maintenance' : news.state
+  const until = isExpected ? known.until : news.until
+  return { ...news, state, until, formerLog: isNewLog ? log : known?.formerLog }
 }
 
 function isOlder(epoch: Epoch | undefined, known: Presence): boolean {

@@ -55,6 +55,7 @@ export function brokerRoutes(parts: AskedParts): AdminRoute[] {
     { method: 'GET', path: '/bridge', answer: () => ok(parts.bridges.map(({ status }) => status)) },
     { method: 'GET', path: '/gateways', answer: () => ok(parts.fleet?.gateways ?? []) },
     { method: 'POST', path: '/pace/*', answer: ({ rest, body }) => setPace(parts.fleet, rest, body) },
+    { method: 'POST', path: '/maintenance', answer: ({ body }) => setMaintenance(parts.bridges, body) },
     { method: 'GET', path: '/alarms', answer: () => ok(broker.alarms.list) },
   ]
 }
@@ -90,6 +91,15 @@ function setPace(fleet: Fleet | undefined, gateway: string, body: unknown): Resu
   }
   fleet.setPace(gateway === 'all' ? undefined : gateway, rate === 0 ? undefined : paceOf(rate))
   return ok(fleet.gateways)
+}
+
+/** @param body `{"minutes":90}`, 0 = it is over; without minutes until then */
+function setMaintenance(bridges: readonly Bridge[], body: unknown): Result<unknown, Failure> {
+  if (bridges.length === 0) return refusal('this broker has no [[bridge]], so there is nobody to tell of maintenance')
+  const minutes = (body as { minutes?: unknown } | undefined)?.minutes ?? Number.POSITIVE_INFINITY
+  if (typeof minutes !== 'number' || !(minutes >= 0)) return refusal('minutes is a number, 0 = maintenance is over')
+  for (const bridge of bridges) bridge.setMaintenance(minutes)
+  return ok({ minutes: Number.isFinite(minutes) ? minutes : null })
 }
 
 function refusal(why: string): Result<never, Failure> {

@@ -79,16 +79,64 @@ t.test('a planned stop is not a loss', async (t) => {
   t.equal(told(world.cloud, devicesTopic)['state'], 'stale')
 })
 
-t.test('maintenance is told with its end', async (t) => {
+t.test('maintenance is told with its end, and over with it', async (t) => {
   const world = await World.make()
   world.passMs(500)
-  world.bridge.announceMaintenance('2026-01-01T02:00:00.000Z')
+  world.bridge.setMaintenance(10)
   world.passMs(500)
   t.equal(told(world.cloud)['state'], 'maintenance')
-  t.equal(told(world.cloud)['until'], '2026-01-01T02:00:00.000Z')
-  world.bridge.announceMaintenance(undefined)
+  t.match(told(world.cloud)['until'], /^2026-01-01T00:10:0/)
+  world.passMs(602_000)
+  t.equal(told(world.cloud)['state'], 'online')
+  world.bridge.setMaintenance(Number.POSITIVE_INFINITY)
+  world.passMs(500)
+  t.notOk('until' in told(world.cloud))
+  world.bridge.setMaintenance(0)
   world.passMs(500)
   t.equal(told(world.cloud)['state'], 'online')
+})
+
+t.test(
+  'a gateway that is lost is an alarm; one that is worked on is none, though it is restarted and gone',
+  async (t) => {
+    const world = await World.make()
+    world.passMs(500)
+    const { alarms } = world.cloud.broker
+    const away = (durationMs: number) => {
+      world.wire.acceptor = undefined
+      world.wire.cut()
+      world.passMs(durationMs)
+      world.wire.acceptor = world.cloud.broker
+    }
+    away(40_000)
+    t.match(alarms.list.active, [{ name: 'gateway_lost:gw1', details: { gateway: 'gw1' } }])
+    world.passMs(20_000)
+    t.same(alarms.list.active, [])
+
+    world.bridge.setMaintenance(60)
+    world.passMs(500)
+    away(40_000)
+    t.same(alarms.list.active, [])
+    t.equal(told(world.cloud)['state'], 'maintenance')
+    t.match(told(world.cloud)['until'], /^2026-01-01T01:0/)
+    await world.crashEdge()
+    world.passMs(20_000)
+    t.equal(told(world.cloud)['state'], 'maintenance', 'it is not over with a restart')
+    world.bridge.setMaintenance(0)
+    world.passMs(500)
+    t.equal(told(world.cloud)['state'], 'online')
+  },
+)
+
+t.test('a cloud that starts again still misses a gateway that was lost', async (t) => {
+  const world = await World.make()
+  world.passMs(500)
+  world.wire.acceptor = undefined
+  world.wire.cut()
+  world.passMs(40_000)
+  await world.startCloud()
+  world.wire.acceptor = undefined
+  t.match(world.cloud.broker.alarms.list.active, [{ name: 'gateway_lost:gw1' }])
 })
 
 t.test('the state outlives a restart of the cloud, and a gateway that does not come back is lost', async (t) => {

@@ -110,7 +110,7 @@ export class World {
       this.fleet.onGap(gap)
     }
     this.cloud = await TestBroker.start({ clock, store, gate: this.cloudReceiver, settings: this.#options.cloud ?? {} })
-    this.fleet = new Fleet({ local: this.cloud.broker, marks, clock, log: silentLog })
+    this.fleet = new Fleet({ local: this.cloud.broker, alarms: this.cloud.broker.alarms, marks, clock, log: silentLog })
     this.fleet.start()
     this.wire.acceptor = this.cloud.broker
   }

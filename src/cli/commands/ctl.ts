@@ -6,6 +6,7 @@ import type { LossRecord } from '../../ports/ledger.ts'
 import { print } from '../output.ts'
 import { localTime, table } from '../table.ts'
 import { printBridges } from './ctl-bridge.ts'
+import { addMaintenance } from './ctl-maintenance.ts'
 import { addPace } from './ctl-pace.ts'
 import { type ControlOptions, question } from './ctl-question.ts'
 import { printPorts } from './ctl-serial.ts'
@@ -27,6 +28,7 @@ export function addControl(program: Command): void {
   question(control, 'bridge', 'how the bridges are: health, what waits, for how long', '/bridge', printBridges)
   question(control, 'serial', 'the serial ports: who is there, what came damaged, how busy', '/serial', printPorts)
   addPace(control)
+  addMaintenance(control)
   question(control, 'alarms', 'what is wrong at present, and what was', '/alarms', printAlarms)
 }
 
