@@ -50,7 +50,7 @@ export const ERRORS = {
   ERR_STORE_FULL: { text: 'the disk is full', cure: 'free space; the broker goes on by itself', retryable: true },
   ERR_STORE_SPACE: {
     text: 'the disk is nearly full',
-    cure: 'free space, or lower store.free_bytes_min; the broker goes on by itself',
+    cure: 'free space, or lower store.free_bytes_min or store.free_percent_min; the broker goes on by itself',
     retryable: true,
   },
   ERR_STORE_WRITE: {

@@ -24,7 +24,7 @@ export async function openStorage(settings: Settings, log: Log): Promise<Storage
   const { openSqliteStore, readTimeline } = await import('../adapters/store-sqlite/open.ts')
   const path = join(dataDir, 'tidegate.db')
   const clock = createSystemClock(await readTimeline(path))
-  const { commitIntervalMs, freeBytesMin, flashBudgetMbPerDay, commitWaitMsMax } = store
+  const { commitIntervalMs, freeBytesMin, freePercentMin, flashBudgetMbPerDay, commitWaitMsMax } = store
   const flashBudget =
     flashBudgetMbPerDay === 0 ? undefined : { bytesPerDay: flashBudgetMbPerDay * 1e6, waitMsMax: commitWaitMsMax }
   const storeLog = log.child({ part: 'store' })
@@ -34,6 +34,7 @@ export async function openStorage(settings: Settings, log: Log): Promise<Storage
     commitIntervalMs,
     flashBudget,
     freeBytesMin,
+    freePercentMin,
     clock,
     random: systemRandom,
     log: storeLog,

@@ -87,3 +87,14 @@ t.test('a log of an older version that may have lost its end goes on as another 
   t.equal(epochs[1], epochs[0])
   t.not(epochs[2], epochs[0])
 })
+
+t.test('space that is to be left to others may be a share of the disk', async (t) => {
+  const path = join(t.testdir(), 'tidegate.db')
+  const parts = { clock: new KillableClock(), random, log: new RecordingLog(), freePercentMin: 100 }
+  const run = await StoreRun.start(openSqliteStore({ path, durability: 'disk', commitIntervalMs: 0, ...parts }))
+  run.store.log.append(message('a'))
+  await run.settle()
+  t.match(run.failures, [{ code: 'ERR_STORE_SPACE', message: /free_percent_min/ }])
+  t.equal(run.store.isWritable, false)
+  await run.store.close()
+})

@@ -131,6 +131,8 @@ t.test('a data directory in memory, and one without enough space', (t) => {
     examineDisk({ ...settings, store: { ...settings.store, ...store } })
   const huge = bounded({ freeBytesMin: 1e15 })
   t.match(huge.findings[2], { state: 'fail', text: /less than store.free_bytes_min/ })
+  const share = bounded({ freePercentMin: 100 })
+  t.match(share.findings[2], { state: 'fail', text: /less than store.free_percent_min/ })
   const large = bounded({ backlogBytesMax: 1e15 })
   t.match(large.findings[2], { state: 'warn', text: /less than store.backlog_bytes_max/ })
   t.end()

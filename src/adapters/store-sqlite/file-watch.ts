@@ -22,13 +22,13 @@ export class FileWatch {
     return this.#opened !== undefined && (await this.#identity()) !== this.#opened
   }
 
-  /** Bytes that this user may still write; `Infinity` when the system does not say. */
-  async freeBytes(): Promise<number> {
+  /** What this user may still write, and the whole disk; undefined when the system does not say. */
+  async space(): Promise<{ readonly freeBytes: number; readonly diskBytes: number } | undefined> {
     try {
-      const { bavail, bsize } = await statfs(dirname(this.#path))
-      return bavail * bsize
+      const { bavail, blocks, bsize } = await statfs(dirname(this.#path))
+      return { freeBytes: bavail * bsize, diskBytes: blocks * bsize }
     } catch {
-      return Number.POSITIVE_INFINITY
+      return undefined
     }
   }
 

@@ -63,6 +63,8 @@ export interface SqliteStoreOptions {
   readonly flashBudget?: { readonly bytesPerDay: number; readonly waitMsMax: number } | undefined
   /** Space on the disk that is left to others; 0 without it. */
   readonly freeBytesMin?: number
+  /** The same as a share of the disk, in percent. */
+  readonly freePercentMin?: number
   /** The file does not grow beyond this; commits fail with ERR_STORE_FULL instead. */
   readonly sizeBytesMax?: number | undefined
   readonly clock: SystemClock
@@ -108,6 +110,7 @@ export class SqliteStore implements Store {
   readonly #path: string
   readonly #watch: FileWatch
   readonly #freeBytesMin: number
+  readonly #freePercentMin: number
   readonly #clock: SystemClock
   readonly #commits: GroupCommit
   readonly #claims = new SoleClaims()
@@ -133,6 +136,7 @@ export class SqliteStore implements Store {
     this.#path = options.path
     this.#watch = new FileWatch(options.path)
     this.#freeBytesMin = options.freeBytesMin ?? 0
+    this.#freePercentMin = options.freePercentMin ?? 0
     this.#clock = options.clock
     this.#trimmedSeq = parts.files.extent.trimmedSeq
     this.#seqCeiling = parts.files.extent.seqCeiling
@@ -323,17 +327,21 @@ export class SqliteStore implements Store {
 
   /** Pages that the file has free can be written although the disk is full. */
   async #lookAtSpace(): Promise<void> {
-    if (this.#freeBytesMin === 0) return
-    const diskBytes = await this.#watch.freeBytes()
-    let freeBytes = diskBytes
-    if (diskBytes < this.#freeBytesMin * enoughAgain) {
+    if (this.#freeBytesMin === 0 && this.#freePercentMin === 0) return
+    const space = await this.#watch.space()
+    if (space === undefined) return
+    const byShare = (space.diskBytes * this.#freePercentMin) / 100
+    const least = Math.max(this.#freeBytesMin, byShare)
+    let { freeBytes } = space
+    if (freeBytes < least * enoughAgain) {
       const [row] = await this.#files.reader.rows<{ freelist_count: number }>('PRAGMA freelist_count').catch(() => [])
       freeBytes += (row?.freelist_count ?? 0) * pageBytes
     }
-    const wanted = this.#freeBytesMin * (this.#isSpaceShort ? enoughAgain : 1)
+    const wanted = least * (this.#isSpaceShort ? enoughAgain : 1)
     if (freeBytes < wanted && !this.#isSpaceShort) {
       this.#isSpaceShort = true
-      const detail = `${this.#path}: ${Math.floor(diskBytes / 1024)} KiB left, less than store.free_bytes_min`
+      const setting = byShare > this.#freeBytesMin ? 'free_percent_min' : 'free_bytes_min'
+      const detail = `${this.#path}: ${Math.floor(space.freeBytes / 1024)} KiB left, less than store.${setting}`
       this.#owner?.onFailure(new Failure('ERR_STORE_SPACE', detail))
     } else if (freeBytes >= wanted && this.#isSpaceShort) {
       this.#isSpaceShort = false

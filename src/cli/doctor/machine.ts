@@ -37,7 +37,7 @@ export function examineDisk(settings: Settings): Disk {
   const { dataDir } = settings
   const place = nearestExisting(dataDir)
   const findings: Finding[] = []
-  const { type, bavail, bsize } = statfsSync(place)
+  const { type, bavail, blocks, bsize } = statfsSync(place)
   const freeBytes = bavail * bsize
   const { name, warning } = fileSystems[type] ?? { name: `file system ${type.toString(16)}` }
   findings.push(writability(dataDir, place))
@@ -46,7 +46,7 @@ export function examineDisk(settings: Settings): Disk {
     state: warning === undefined || safestDurability(settings) === 'ram' ? 'ok' : 'warn',
     text: warning === undefined ? name : `${name}: ${warning}`,
   })
-  findings.push(freeSpace(freeBytes, settings))
+  findings.push(freeSpace(freeBytes, blocks * bsize, settings))
   return { findings, freeBytes }
 }
 
@@ -64,15 +64,18 @@ function writability(dataDir: string, place: string): Finding {
   return { topic, state: 'ok', text: place === dataDir ? dataDir : `${dataDir}, which is made at the first start` }
 }
 
-function freeSpace(freeBytes: number, settings: Settings): Finding {
-  const { backlogBytesMax, freeBytesMin } = settings.store
+function freeSpace(freeBytes: number, diskBytes: number, settings: Settings): Finding {
+  const { backlogBytesMax, freeBytesMin, freePercentMin } = settings.store
+  const shareBytes = (diskBytes * freePercentMin) / 100
+  const leastBytes = Math.max(freeBytesMin, shareBytes)
   const topic = 'free space'
   const text = bytesText(freeBytes)
   if (safestDurability(settings) === 'ram') return { topic, state: 'ok', text }
-  if (freeBytes < freeBytesMin) {
-    return { topic, state: 'fail', text: `${text}, less than store.free_bytes_min (${bytesText(freeBytesMin)})` }
+  if (freeBytes < leastBytes) {
+    const setting = shareBytes > freeBytesMin ? 'free_percent_min' : 'free_bytes_min'
+    return { topic, state: 'fail', text: `${text}, less than store.${setting} (${bytesText(leastBytes)})` }
   }
-  if (freeBytes - freeBytesMin < backlogBytesMax) {
+  if (freeBytes - leastBytes < backlogBytesMax) {
     return { topic, state: 'warn', text: `${text}, less than store.backlog_bytes_max (${bytesText(backlogBytesMax)})` }
   }
   return { topic, state: 'ok', text }

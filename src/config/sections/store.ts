@@ -32,6 +32,11 @@ export function storeSection(profile: Profile) {
       { edge: 64, cloud: 256 }[profile] * 1024 * 1024,
       'Space on the disk that is left to others: with less than this, new messages for durable sessions are refused until there is more. 0 = fill the disk.',
     ),
+    free_percent_min: option(
+      wholeNumber(0, 90),
+      0,
+      'The same as a share of the disk, in percent. The larger of the two counts.',
+    ),
     backlog_bytes_max: option(
       wholeNumber(1024 * 1024, 1024 * gibibyte, 'bytes'),
       { edge: 1, cloud: 10 }[profile] * gibibyte,
