@@ -47,6 +47,9 @@ export interface BridgeSettings extends HeraldSettings, StarterSettings, Monitor
 
 const lookMs = 1000
 
+/** A connection that ends sooner was closed for what was said first. */
+const briefMs = 2000
+
 export class Bridge implements UplinkOwner {
   readonly #settings: BridgeSettings
   #rateMax: number
@@ -72,6 +75,9 @@ export class Bridge implements UplinkOwner {
   /** How far the timeline of the remote side is ahead of ours. */
   #aheadMs = 0
   #receivedCount = 0
+  #onlineAtMs = 0
+  /** Of this connection: what came from the remote side. */
+  #answeredCount = 0
   /** Messages per second that the remote side asks for. */
   #askedRate: number | undefined
   #look: Timer | undefined
@@ -265,6 +271,8 @@ export class Bridge implements UplinkOwner {
     const { isPeer, isSessionPresent, version } = remote
     this.#isPeer = isPeer
     this.#aheadMs = remote.aheadMs ?? 0
+    this.#onlineAtMs = this.#clock.nowMs()
+    this.#answeredCount = 0
     this.#loops.remoteKnows(version)
     this.#responses.online(isPeer)
     if (!isSessionPresent) this.#sender.session.forgetIncoming()
@@ -276,6 +284,13 @@ export class Bridge implements UplinkOwner {
   }
 
   onOffline(): void {
+    const wasBrief = this.#answeredCount === 0 && this.#clock.nowMs() - this.#onlineAtMs < briefMs
+    if (this.#herald.ended(wasBrief && !this.#isPeer)) {
+      this.#log.warn(
+        {},
+        'remote broker closes each connection at once: it is told no more whether this bridge is up, as with notifications = false',
+      )
+    }
     this.#monitor.disconnected()
     this.#retained.offline()
     this.#sender.detach()
@@ -293,10 +308,12 @@ export class Bridge implements UplinkOwner {
   // ---- local -> remote ----
 
   onPubrec(packetId: number): void {
+    this.#answeredCount++
     this.#sender.onPubrec(packetId)
   }
 
   onPuback(packetId: number, reasonCode: ReasonCode): void {
+    this.#answeredCount++
     if (this.#sender.onPuback(packetId, reasonCode)) this.#monitor.progressed()
     // The remote side has no room just now; the message stays where it is and is sent again after the back-off.
     else this.#uplink.retreat(`remote broker answers ${reasonName(reasonCode)}`)

@@ -24,6 +24,7 @@ export interface HeraldSettings {
 function maintenanceKey(bridge: string): string {
   return `bridge/${bridge}/maintenance`
 }
+const briefCountMax = 3
 
 export class Herald {
   readonly #settings: HeraldSettings
@@ -35,6 +36,10 @@ export class Herald {
   #connection = 0
   /** On the timeline; 0 = nobody works on this gateway, `Number.MAX_SAFE_INTEGER` = until it is said. */
   #maintenanceUntilMs: number
+  /** Connections in a row that the remote broker closed at once. */
+  #briefCount = 0
+  /** It does not want to be told. */
+  #isSilent = false
 
   /** @param log identity of the local log */
   constructor(settings: HeraldSettings, log: string, marks: Marks, clock: Clock) {
@@ -61,7 +66,7 @@ export class Herald {
       retain: true,
       properties: { willDelayInterval: lostAfterSeconds, userProperties: this.#facts('lost') },
     }
-    return { will: notifications ? will : undefined, userProperties: [[bridgeProperty, '1']] }
+    return { will: notifications && !this.#isSilent ? will : undefined, userProperties: [[bridgeProperty, '1']] }
   }
 
   /** Holds over restarts: whoever works on a gateway restarts it. @param minutes `Infinity` = until it is ended; 0 ends it */
@@ -85,11 +90,24 @@ export class Herald {
 
   /** The message that says `state`; undefined when the remote broker is to be told nothing. */
   tell(state: GatewayState, until?: string): Publish | undefined {
-    if (!this.#settings.notifications) return undefined
+    if (!this.#settings.notifications || this.#isSilent) return undefined
     const facts = this.#facts(state)
     const userProperties = until === undefined ? facts : [...facts, [untilProperty, until] as const]
     const properties: PublishProperties = { userProperties }
     return Publish.create({ topic: this.#topic, payload: state === 'online' ? '1' : '0', retain: true, properties })
+  }
+
+  /**
+   * A connection is over. Some brokers close it for a message below `$SYS`: after a few that end right behind the birth
+   * nothing more is told.
+   * @param wasBrief it was closed at once, and nothing had been acknowledged
+   * @returns true when this one made it silent
+   */
+  ended(wasBrief: boolean): boolean {
+    this.#briefCount = wasBrief ? this.#briefCount + 1 : 0
+    if (this.#isSilent || !this.#settings.notifications || this.#briefCount < briefCountMax) return false
+    this.#isSilent = true
+    return true
   }
 
   #facts(state: GatewayState): UserProperties {

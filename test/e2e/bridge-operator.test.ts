@@ -11,7 +11,7 @@ import { askBroker } from '../../src/cli/control-client.ts'
 import type { BridgeStatus } from '../../src/ports/bridge-status.ts'
 import { Lines, runCommand, startCommand } from '../fixtures/tidegate-command.ts'
 
-t.setTimeout(100_000)
+t.setTimeout(200_000)
 
 interface Node {
   readonly dataDir: string
