@@ -96,7 +96,8 @@ function setPace(fleet: Fleet | undefined, gateway: string, body: unknown): Resu
 /** @param body `{"minutes":90}`, 0 = it is over; without minutes until then */
 function setMaintenance(bridges: readonly Bridge[], body: unknown): Result<unknown, Failure> {
   if (bridges.length === 0) return refusal('this broker has no [[bridge]], so there is nobody to tell of maintenance')
-  const minutes = (body as { minutes?: unknown } | undefined)?.minutes ?? Number.POSITIVE_INFINITY
+  // What is no number comes as null, and must not be taken for none.
+  const { minutes = Number.POSITIVE_INFINITY } = (body ?? {}) as { minutes?: unknown }
   if (typeof minutes !== 'number' || !(minutes >= 0)) return refusal('minutes is a number, 0 = maintenance is over')
   for (const bridge of bridges) bridge.setMaintenance(minutes)
   return ok({ minutes: Number.isFinite(minutes) ? minutes : null })
