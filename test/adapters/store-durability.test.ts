@@ -80,7 +80,9 @@ t.test('a log of an older version that may have lost its end goes on as another 
     await run.store.close()
     const connection = await Connection.open(path, 'create')
     if (durability !== undefined) {
-      await connection.execute(`INSERT INTO meta VALUES ('durability', '${durability}'); PRAGMA user_version = 5`)
+      await connection.execute(
+        `INSERT INTO meta VALUES ('durability', '${durability}'); ALTER TABLE retained DROP COLUMN changed_at_ms; PRAGMA user_version = 5`,
+      )
     }
     await connection.close()
   }
