@@ -100,7 +100,12 @@ async function answer(
   if (!body.ok) return send(response, 400, { error: body.error })
   const result = await found.route.answer({ rest: found.rest, query: url.searchParams, body: body.value })
   if (result.ok) send(response, 200, result.value)
-  else send(response, 409, { error: result.error.line, code: result.error.code })
+  else send(response, 409, { error: wordsOf(result.error), code: result.error.code })
+}
+
+/** That the broker refuses is said by whoever prints it. */
+function wordsOf({ code, detail, line }: Failure): string {
+  return code === 'ERR_CONTROL_REFUSED' ? detail : line
 }
 
 function send(response: ServerResponse, status: number, value: unknown): void {
