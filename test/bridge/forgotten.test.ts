@@ -15,6 +15,8 @@ async function abandoned(): Promise<World> {
   publishMany(world.edge.connect({ clientId: 'device' }), 1, 3)
   world.passMs(2000)
   world.bridge.stop()
+  world.edge.broker.stop()
+  world.edge.settle()
   return world
 }
 
