@@ -340,7 +340,8 @@ export class Sender implements Outlet {
       return false
     }
     this.#pacer.acknowledged(packetId)
-    if (reasonCode >= 0x80) {
+    // A remote side that has forgotten a packet id was done with it: no error while sessions are recovered.
+    if (reasonCode >= 0x80 && reasonCode !== ReasonCode.packetIdentifierNotFound) {
       this.#reject(lane, '', packetId, reasonName(reasonCode))
       return true
     }
