@@ -21,9 +21,7 @@ export interface HeraldSettings {
   readonly lostAfterSeconds: number
 }
 
-function maintenanceKey(bridge: string): string {
-  return `bridge/${bridge}/maintenance`
-}
+/** Connections in a row that end at once before nothing more is told. */
 const briefCountMax = 3
 
 export class Herald {
@@ -117,4 +115,8 @@ export class Herald {
       [epochProperty, epoch],
     ]
   }
+}
+
+function maintenanceKey(bridge: string): string {
+  return `bridge/${bridge}/maintenance`
 }

@@ -294,7 +294,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     const nowMs = this.#core.clock.nowMs()
     const { delays, publishPath, sessions, wheel } = this.#core
     wheel.advance(nowMs)
-    delays.tick(nowMs, (message) => publishPath.release(message, sessions.get(message.publisher)))
+    delays.tick(nowMs, (message) => publishPath.release(message, sessions.find(message.publisher)))
     this.#core.sysTopics?.tick(nowMs)
     this.#core.retainedFeeds.tick()
     const losses = this.#core.ledger.dueSummary(nowMs)

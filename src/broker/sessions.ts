@@ -90,10 +90,6 @@ export class SessionTable {
     return this.#sessions.size
   }
 
-  get(clientId: string): Session | undefined {
-    return this.#sessions.get(clientId)
-  }
-
   /**
    * Makes the session of `clientId` ours; what another broker left of it is here then. `open` or `decline` comes next.
    * @param answer called once, inside the call or later

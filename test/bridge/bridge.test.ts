@@ -1,10 +1,9 @@
 /** An edge and a cloud broker with a bridge between them, on one virtual clock: cuts, black holes, crashes, limits. */
 import fc from 'fast-check'
 import t from 'tap'
-import type { Store } from '../../src/ports/store.ts'
 import { ReasonCode } from '../../src/protocol/reason.ts'
 import { testSettings } from '../fakes/test-broker.ts'
-import { Collector, durable, gatewayTraits, numbers, publishMany, World } from './world.ts'
+import { Collector, durable, gated, gatewayTraits, numbers, publishMany, World } from './world.ts'
 
 t.test('a message crosses under the prefix of its gateway', async (t) => {
   const world = await World.make()
@@ -171,33 +170,6 @@ t.test('messages from the cloud come down under their local names and do not go 
   t.equal(message.topic, 'down/cmd/led')
   t.same(collector.collect().topics, ['g/gw1/cmd/led'], "the operator's own, and no echo")
 })
-
-/** A store that can be made to take nothing. */
-function gated(store: Store, gate: { isWritable: boolean }): Store {
-  return {
-    log: store.log,
-    sessions: store.sessions,
-    inbox: store.inbox,
-    retained: store.retained,
-    marks: store.marks,
-    ledger: store.ledger,
-    delays: store.delays,
-    get lastTicket() {
-      return store.lastTicket
-    },
-    get durableTicket() {
-      return store.durableTicket
-    },
-    get isWritable() {
-      return gate.isWritable
-    },
-    follow: (topicFilter) => store.follow(topicFilter),
-    unfollow: (topicFilter) => store.unfollow(topicFilter),
-    bind: (owner) => store.bind(owner),
-    load: (loader) => store.load(loader),
-    close: () => store.close(),
-  }
-}
 
 t.test('a remote broker without room makes the bridge wait, not drop', async (t) => {
   const gate = { isWritable: true }

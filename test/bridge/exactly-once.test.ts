@@ -4,13 +4,13 @@ import fc from 'fast-check'
 import t from 'tap'
 import { Marks } from '../../src/bridge/marks.ts'
 import { type Gap, GatewayReceiver } from '../../src/bridge/receiver.ts'
-import type { Mark, Store } from '../../src/ports/store.ts'
+import type { Mark } from '../../src/ports/store.ts'
 import { findNumber, findSkips, formatNumber, formatSkip } from '../../src/protocol/message-number.ts'
 import { Numbering } from '../../src/protocol/numbering.ts'
 import type { UserProperties } from '../../src/protocol/packet.ts'
 import { Publish } from '../../src/protocol/packets/publish.ts'
 import { VirtualClock } from '../fakes/virtual-clock.ts'
-import { durable, noting, numbers, publishMany, World } from './world.ts'
+import { durable, gated, noting, numbers, publishMany, World } from './world.ts'
 
 const down = [{ filter: 'cmd/#', qos: 1 as const, localPrefix: '', remotePrefix: '' }]
 const up = [{ filter: 'temp', qos: 1 as const, localPrefix: '', remotePrefix: '' }]
@@ -225,7 +225,7 @@ t.test('a command is taken once though its acknowledgement was lost and the edge
 t.test('a broker that has room again in the middle of a burst loses nothing', async (t) => {
   const gate = { isWritable: true }
   const taken: string[] = []
-  const world = await World.make({ out: up, cloudStore: (store) => fitful(noting(taken)(store), gate) })
+  const world = await World.make({ out: up, cloudStore: (store) => gated(noting(taken)(store), gate) })
   world.cloud.connect(durable('reader')).subscribe('g/#', { qos: 1 })
   world.passMs(500)
   gate.isWritable = false
@@ -303,16 +303,6 @@ t.test('what was counted as lost is not counted again after a crash', async (t) 
   world.passMs(20_000)
   t.strictSame(world.edge.broker.losses.countByReason, { expired: 3 })
 })
-
-function fitful(store: Store, gate: { isWritable: boolean }): Store {
-  return new Proxy(store, {
-    get(target, name) {
-      if (name === 'isWritable') return gate.isWritable
-      const value: unknown = Reflect.get(target, name, target)
-      return typeof value === 'function' ? value.bind(target) : value
-    },
-  })
-}
 
 t.test('QoS 2 arrives as QoS 2 in both directions, once, although the link is cut', async (t) => {
   const full = (filter: string) => [{ filter, qos: 2 as const, localPrefix: '', remotePrefix: '' }]

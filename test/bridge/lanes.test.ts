@@ -1,6 +1,7 @@
 /** A bridge with lanes: what goes first, how fast, and how the bridge says it is. */
 import t from 'tap'
 import type { Store } from '../../src/ports/store.ts'
+import { overlaid } from '../fakes/overlaid.ts'
 import type { TestBroker, TestClient } from '../fakes/test-broker.ts'
 import { Collector, durable, gatewayTraits, noting, numbers, publishMany, World } from './world.ts'
 
@@ -236,24 +237,18 @@ t.test('a cloud that does not have what it acknowledged is found lying', async (
 /** A store whose commits become durable, and are not reported while the gate is shut. */
 function holding(store: Store, gate: { isOpen: boolean }): Store {
   let held: (() => void)[] = []
-  return new Proxy(store, {
-    get(target, name) {
-      if (name === 'bind') {
-        return (owner: Parameters<Store['bind']>[0]) =>
-          target.bind({
-            onDurable: (ticket) => {
-              held.push(() => owner.onDurable(ticket))
-              if (!gate.isOpen) return
-              const due = held
-              held = []
-              for (const report of due) report()
-            },
-            onFailure: (failure) => owner.onFailure(failure),
-            onRecovered: () => owner.onRecovered(),
-          })
-      }
-      const member: unknown = Reflect.get(target, name, target)
-      return typeof member === 'function' ? member.bind(target) : member
-    },
+  return overlaid(store, {
+    bind: (owner) =>
+      store.bind({
+        onDurable: (ticket) => {
+          held.push(() => owner.onDurable(ticket))
+          if (!gate.isOpen) return
+          const due = held
+          held = []
+          for (const report of due) report()
+        },
+        onFailure: (failure) => owner.onFailure(failure),
+        onRecovered: () => owner.onRecovered(),
+      }),
   })
 }

@@ -19,6 +19,7 @@ import type { ListenerTraits } from '../../src/ports/transport.ts'
 import type { Connect } from '../../src/protocol/packet.ts'
 import { Publish } from '../../src/protocol/packets/publish.ts'
 import { TestFilterMemory } from '../fakes/filter-memory.ts'
+import { overlaid } from '../fakes/overlaid.ts'
 import { SeededRandom } from '../fakes/seeded-random.ts'
 import { silentLog, TestBroker, type TestClient } from '../fakes/test-broker.ts'
 import { VirtualClock } from '../fakes/virtual-clock.ts'
@@ -276,13 +277,11 @@ export function noting(taken: string[]): (store: Store) => Store {
   }
 }
 
-/** `target` with some members replaced; the others stay its own. */
-function overlaid<T extends object>(target: T, members: Partial<T>): T {
-  return new Proxy(target, {
-    get(_target, name) {
-      if (name in members) return members[name as keyof T]
-      const value: unknown = Reflect.get(target, name, target)
-      return typeof value === 'function' ? value.bind(target) : value
+/** A store that can be made to take nothing. */
+export function gated(store: Store, gate: { readonly isWritable: boolean }): Store {
+  return overlaid(store, {
+    get isWritable() {
+      return gate.isWritable
     },
   })
 }

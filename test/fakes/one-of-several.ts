@@ -4,6 +4,7 @@
  */
 import { Failure } from '../../src/lib/errors.ts'
 import type { SessionRecord, SessionStore, Store, Ticket } from '../../src/ports/store.ts'
+import { overlaid } from './overlaid.ts'
 
 export type HeldClaim = {
   readonly clientId: string
@@ -56,12 +57,6 @@ export class OneOfSeveral {
         else this.followed.set(topicFilter, count)
       },
     }
-    this.store = new Proxy(store, {
-      get: (target, name) => {
-        if (name in ours) return ours[name as keyof typeof ours]
-        const value: unknown = Reflect.get(target, name, target)
-        return typeof value === 'function' ? value.bind(target) : value
-      },
-    })
+    this.store = overlaid(store, ours)
   }
 }
