@@ -30,7 +30,7 @@ import { type Pace, Pacer } from './pacer.ts'
 import { paceOf, readPace } from './paces.ts'
 import type { GatewayReceiver } from './receiver.ts'
 import { subscriptionsFor } from './remote-subscriptions.ts'
-import { type ResponseSettings, Responses, responseSubscription } from './responses.ts'
+import { ownResponseSubscriptions, type ResponseSettings, Responses } from './responses.ts'
 import { RetainedExchange } from './retained-exchange.ts'
 import { Sender } from './sender.ts'
 import { Starter, type StarterSettings } from './starter.ts'
@@ -167,8 +167,7 @@ export class Bridge implements UplinkOwner {
     this.#in = new Mapping(rules.in, 'in')
     this.#responses.map(rules.out, rules.in)
     this.#sender.subscribe(new Mapping(rules.out, 'out'))
-    const own = this.#settings.ownResponseTopics ? [responseSubscription(this.#settings)] : []
-    this.#uplink.subscribe([...subscriptionsFor(rules.in), ...own])
+    this.#uplink.subscribe([...subscriptionsFor(rules.in), ...ownResponseSubscriptions(this.#settings)])
     this.#retained.map(rules.out, rules.in)
   }
 

@@ -25,6 +25,11 @@ export function responseSubscription({ clientId }: Pick<ResponseSettings, 'clien
   return { topicFilter, qos: 1, noLocal: true, retainAsPublished: true, retainHandling: 2 }
 }
 
+/** The same at a broker that is no Tidegate, which is asked only where the settings say so. */
+export function ownResponseSubscriptions(settings: ResponseSettings): readonly SubscriptionRequest[] {
+  return settings.ownResponseTopics ? [responseSubscription(settings)] : []
+}
+
 export class Responses {
   readonly #settings: ResponseSettings
   /** Response topics here, of requests that went up. */

@@ -7,7 +7,7 @@ import { DeviceList } from '../bridge/devices.ts'
 import type { Marks } from '../bridge/marks.ts'
 import { GatewayReceiver } from '../bridge/receiver.ts'
 import { bridgeSubscriptions, subscriptionsFor } from '../bridge/remote-subscriptions.ts'
-import { responseSubscription } from '../bridge/responses.ts'
+import { ownResponseSubscriptions, responseSubscription } from '../bridge/responses.ts'
 import { Uplink, type UplinkOwner } from '../bridge/uplink.ts'
 import { type BridgeSettings, type Settings, safestDurability } from '../config/settings.ts'
 import { Backoff } from '../lib/backoff.ts'
@@ -154,10 +154,7 @@ export class BridgeSet {
           returnMs: bridge.returnSeconds * 1000,
           isOnce: bridge.startType === 'once',
           peerSubscriptions: [...bridgeSubscriptions, responseSubscription(bridge)],
-          subscriptions: [
-            ...subscriptionsFor(bridge.in),
-            ...(bridge.ownResponseTopics ? [responseSubscription(bridge)] : []),
-          ],
+          subscriptions: [...subscriptionsFor(bridge.in), ...ownResponseSubscriptions(bridge)],
         },
         dialers,
         memory: memoryOf(bridge, this.#settings, log),
