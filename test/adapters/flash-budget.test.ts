@@ -42,8 +42,25 @@ t.test('nothing waits longer than the longest wait, kept or not', async (t) => {
   t.equal(run(30, 60, 150).waitMs, 500)
 })
 
-t.test('where the messages alone are more than the budget, nothing waits for it', async (t) => {
-  t.equal(run(30, 1000, 150).waitMs, 5)
+t.test('where the messages alone are more than the budget, a wait ends where it no longer pays', async (t) => {
+  t.equal(run(30, 5000, 150).waitMs, 5)
+  const { bytes, waitMs } = run(30, 200, 150)
+  t.ok(waitMs > 40 && waitMs < 70, `${waitMs} ms`)
+  const unhurried = 3600 * 200 * (commitBytes + 150)
+  t.ok(bytes < unhurried / 5, `${bytes} bytes an hour, ${unhurried} when each is written at once`)
+})
+
+t.test('publishers that wait for each acknowledgement are not held back by their own waiting', async (t) => {
+  const budget = new FlashBudget({ bytesPerDay, waitMsMin: 5, waitMsMax: 200 })
+  let written = 0
+  let messages = 0
+  for (let second = 0; second < 7200; second++) {
+    const commits = 1000 / budget.waitMs
+    messages += 50 * commits
+    written += commits * (commitBytes + 50 * 150)
+    budget.observe(written, messages * 150, second * 1000)
+  }
+  t.equal(budget.waitMs, 5)
 })
 
 t.test('what is urgent does not wait, and takes along what does', async (t) => {

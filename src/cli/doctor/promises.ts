@@ -115,9 +115,12 @@ export function expectedWear(traffic: Traffic, store: Settings['store']): Wear {
   const { commitIntervalMs, commitWaitMsMax, flashBudgetMbPerDay } = store
   const budget = flashBudgetMbPerDay === 0 ? Number.POSITIVE_INFINITY : flashBudgetMbPerDay * 1e6
   const { perSecond, bytesEach } = traffic
-  const isHopeless = 86_400 * perSecond * bytesEach * 2.5 > budget
+  const messageBytesPerSecond = perSecond * bytesEach * 2.5
+  const isHopeless = 86_400 * messageBytesPerSecond > budget
+  const worthwhileMs = (1000 * blockBytes) / messageBytesPerSecond
+  const longestMs = isHopeless ? Math.min(commitWaitMsMax, worthwhileMs) : commitWaitMsMax
   let waitMs = commitIntervalMs
-  while (!isHopeless && waitMs < commitWaitMsMax && writtenPerDay(traffic, waitMs) > budget) waitMs++
+  while (waitMs < longestMs && writtenPerDay(traffic, waitMs) > budget) waitMs++
   return { bytesPerDay: writtenPerDay(traffic, waitMs), waitMs }
 }
 

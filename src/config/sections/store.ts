@@ -20,7 +20,7 @@ export function storeSection(profile: Profile) {
     flash_budget_mb_per_day: option(
       wholeNumber(0, 1_000_000_000),
       { edge: 2000, cloud: 0 }[profile],
-      'Megabytes that may be written in a day. As long as that takes it, messages wait for others up to store.commit_wait_ms_max before they are written; those of the control lane never do, and none do where the messages alone are more. 0 = no budget.',
+      'Megabytes that may be written in a day. As long as that takes it, messages wait for others up to store.commit_wait_ms_max before they are written; those of the control lane never do, and where the messages alone are more the wait ends where it no longer pays. 0 = no budget.',
     ),
     commit_wait_ms_max: option(
       wholeNumber(0, 10_000, 'milliseconds'),
