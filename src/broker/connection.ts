@@ -14,83 +14,56 @@
 import { unreachable } from '../lib/assert.ts'
 import type { Failure } from '../lib/errors.ts'
 import { WheelTimer } from '../lib/timer-wheel.ts'
-import type { Principal } from '../ports/auth.ts'
-import type { Seq } from '../ports/store.ts'
 import type { Link, LinkOwner, ListenerTraits } from '../ports/transport.ts'
 import { decodePacket } from '../protocol/decode.ts'
 import { PacketFault } from '../protocol/fault.ts'
 import { FrameDecoder } from '../protocol/frame.ts'
 import {
-  type AckType,
   type Auth,
   type Connack,
   type Connect,
   type ControlPacket,
-  type Disconnect,
   PacketType,
-  type Qos,
-  type Suback,
-  type Unsuback,
   type Version,
 } from '../protocol/packet.ts'
-import { decodeShortAckPacketId } from '../protocol/packets/ack.ts'
 import { peekVersion } from '../protocol/packets/connect.ts'
-import { decodePublish, type Publish, TopicMemo } from '../protocol/packets/publish.ts'
-import { mayClientSend, ReasonCode, reasonName } from '../protocol/reason.ts'
-import { AckQueue } from './ack-queue.ts'
+import { ReasonCode, reasonName } from '../protocol/reason.ts'
 import { Admission, type AdmissionStep, type Admitted } from './admission.ts'
-import { ClientAcks } from './client-acks.ts'
 import type { Core } from './core.ts'
-import type { ExtendedAuthentication } from './extended-authentication.ts'
-import { IncomingPublishes } from './incoming-publishes.ts'
 import { Intake } from './intake.ts'
-import { greeted, isPeer, type Mount } from './mount.ts'
-import { type Agreement, boundedExpirySeconds } from './negotiate.ts'
+import { greeted, isPeer } from './mount.ts'
+import { type Line, OpenConnection } from './open-connection.ts'
 import { Outbox } from './outbox.ts'
 import { Pace } from './pace.ts'
-import { PeerView } from './peer-view.ts'
 import { goodbye } from './redirect.ts'
-import type { Recipient } from './router.ts'
-import type { Attachment, Session } from './session.ts'
-import { checkAnswerFits, subscribe, unsubscribe } from './subscribe.ts'
 
 export type ConnectionState =
   | { readonly at: 'awaiting-connect' }
   | { readonly at: 'admitting'; readonly admission: Admission }
-  | { readonly at: 'open'; readonly session: Session; readonly principal: Principal }
+  | OpenConnection
   | { readonly at: 'closing' }
   | { readonly at: 'closed' }
 
 /** Where a connection is, and inside its admission where that is. */
 export type ConnectionStage = Exclude<ConnectionState['at'], 'admitting'> | Admission['at']
 
-export class Connection implements LinkOwner, Attachment {
+export class Connection implements LinkOwner, Line {
   readonly #core: Core
   readonly #link: Link
   readonly #traits: ListenerTraits
   readonly #frames: FrameDecoder
-  readonly #topics = new TopicMemo()
   readonly #outbox: Outbox
-  readonly #incoming: IncomingPublishes
   readonly #intake: Intake
-  readonly #acks: AckQueue
-  readonly #clientAcks: ClientAcks
-  /** undefined when CONNECT named no method. */
-  #extended: ExtendedAuthentication | undefined
   /** undefined = the client may send as fast as it likes. */
   readonly #pace: Pace | undefined
   readonly #timer: WheelTimer
   #state: ConnectionState = { at: 'awaiting-connect' }
   #version: Version = 4
   #clientId = ''
-  #mount: Mount = { prefix: '', gateway: '' }
-  #isBridge = false
   /** An answer that comes inside a call of ours. */
   #isAdvancing = false
   #keepAliveMs = 0
   #lastReceivedMs: number
-  readonly outlivesUs = true
-  inflightMax: number
 
   constructor(core: Core, link: Link, traits: ListenerTraits) {
     this.#core = core
@@ -99,11 +72,7 @@ export class Connection implements LinkOwner, Attachment {
     this.#frames = new FrameDecoder(core.settings.packetBytesMax)
     this.#outbox = new Outbox(core, link)
     this.#intake = new Intake(link)
-    this.#acks = new AckQueue(core, this.#intake, this.#outbox)
     if (traits.rates !== undefined) this.#pace = new Pace(core.clock, core.wheel, this.#intake, traits.rates)
-    this.#incoming = new IncomingPublishes(core, this.#acks)
-    this.#clientAcks = new ClientAcks(core, this.#outbox, this.#incoming)
-    this.inflightMax = core.settings.inflightMax
     this.#lastReceivedMs = core.clock.nowMs()
     this.#timer = new WheelTimer(() => this.#onTimer())
     core.wheel.schedule(this.#timer, this.#lastReceivedMs + core.settings.connectTimeoutMs)
@@ -156,19 +125,7 @@ export class Connection implements LinkOwner, Attachment {
   #receiveFrame(header: number, bytes: Buffer, start: number, end: number): void {
     const state = this.#state
     if (state.at === 'open') {
-      if (header >> 4 === PacketType.publish) {
-        const publish = decodePublish(bytes, start, end, header & 15, this.#version, this.#topics)
-        this.#incoming.receive(publish, state.session, state.principal)
-        return
-      }
-      const packetId = decodeShortAckPacketId(header, bytes, start, end)
-      if (packetId !== 0) {
-        this.#clientAcks.receive((header >> 4) as AckType, packetId, ReasonCode.success, state.session)
-        return
-      }
-      const packet = decodePacket(header, bytes, start, end, this.#version)
-      if (packet instanceof PacketFault) throw packet
-      this.#receiveOpen(packet, state.session, state.principal)
+      state.receive(header, bytes, start, end)
       return
     }
     if (state.at === 'admitting') {
@@ -194,7 +151,6 @@ export class Connection implements LinkOwner, Attachment {
   #receiveConnect(connect: Connect): void {
     this.#setVersion(connect.version)
     this.#clientId = connect.clientId
-    this.#isBridge = connect.isBridge
     this.#outbox.packetBytesMax = connect.properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY
     this.#outbox.wantsReasons = connect.version === 5 && connect.properties?.requestProblemInformation !== 0
     const admission = new Admission(this.#core, this.#link, this.#traits, connect, (step) => this.#onAdmission(step))
@@ -228,7 +184,7 @@ export class Connection implements LinkOwner, Attachment {
     }
     switch (step.kind) {
       case 'challenge':
-        this.#sendAuth(step.auth)
+        this.sendAuth(step.auth)
         break
       case 'refused':
         this.#refuse(step.reasonCode, step.why, step.serverReference)
@@ -249,44 +205,25 @@ export class Connection implements LinkOwner, Attachment {
     this.#outbox.version = version
   }
 
-  /** AUTH while the connection is open: everything else goes on meanwhile. */
-  #reAuthenticate(packet: Auth, principal: Principal): void {
-    const extended = this.#extended
-    if (extended === undefined) {
-      throw new PacketFault(ReasonCode.protocolError, 'MQTT-4.12.0-7', 'AUTH without authentication method') // [MQTT-4.12.0-7]
-    }
-    extended.receive(packet, (outcome) => {
-      if (this.#state.at !== 'open') return
-      if (outcome.kind === 'challenge') {
-        this.#sendAuth(extended.packet(ReasonCode.continueAuthentication, outcome.data))
-      } else if (outcome.kind === 'refused') {
-        this.close(outcome.reasonCode, outcome.why) // [MQTT-4.12.1-2]
-      } else if (outcome.username === principal.username) {
-        this.#sendAuth(extended.packet(ReasonCode.success, outcome.data))
-      } else {
-        this.close(ReasonCode.notAuthorized, 'authenticated again as somebody else')
-      }
-    })
-  }
-
-  #sendAuth(auth: Auth): void {
+  sendAuth(auth: Auth): void {
     if (!this.#outbox.send(auth)) this.close(ReasonCode.packetTooLarge, 'AUTH beyond the Maximum Packet Size')
   }
 
-  #open({ connect, agreement, mount, principal, extended, authenticationData, request, epoch }: Admitted): void {
+  #open(admitted: Admitted): void {
     const core = this.#core
-    const opened = core.sessions.open(request, epoch)
+    const { connect, agreement, mount, extended, authenticationData, principal } = admitted
+    const opened = core.sessions.open(admitted.request, admitted.epoch)
     if (opened === undefined) {
       this.#refuse(ReasonCode.serverUnavailable, 'the client connected again meanwhile')
       return
     }
     const { session, isPresent } = opened
-    this.#adopt(agreement, mount, principal)
-    this.#extended = extended
-    this.#state = { at: 'open', session, principal }
+    this.#clientId = agreement.clientId
+    this.#keepAliveMs = agreement.keepAliveMs
+    const open = new OpenConnection(core, this, this.#outbox, this.#intake, admitted, session, this.#link.identity)
+    this.#state = open
     if (isPeer(connect, mount)) this.#outbox.numberFor(session, agreement.inflightMax)
     core.counters.connectAccepted++
-    if (connect.isBridge) core.relays.add(agreement.clientId)
     // CONNACK is the first packet [MQTT-3.2.0-1], so it goes out before anything that waited for the session.
     const isAnswered = this.#outbox.send({
       type: PacketType.connack,
@@ -300,31 +237,14 @@ export class Connection implements LinkOwner, Attachment {
     const facts = { clientId: this.#clientId, remote: this.#link.remote, version: this.#version }
     if (!isAnswered) {
       core.log.info(facts, 'client takes no packet as large as CONNACK')
-      this.#leave(session, true, reasonName(ReasonCode.packetTooLarge))
+      this.#leave(open, true, reasonName(ReasonCode.packetTooLarge))
       this.#endLink()
       return
     }
     this.#scheduleKeepAlive()
     if (core.log.isLevelEnabled('debug')) core.log.debug(facts, 'client connected')
     core.sysTopics?.connected(principal, connect, agreement, this.#link)
-    core.delivery.attached(session, this)
-  }
-
-  #adopt(agreement: Agreement, mount: Mount, principal: Principal): void {
-    const { prefix, gateway } = mount
-    this.#clientId = agreement.clientId
-    this.#keepAliveMs = agreement.keepAliveMs
-    this.inflightMax = agreement.inflightMax
-    this.#mount = mount
-    this.#outbox.mountpoint = prefix
-    this.#outbox.gateway = gateway
-    this.#incoming.mountpoint = prefix
-    this.#incoming.gateway = gateway
-    this.#outbox.useAliases(agreement.topicAliasMaximum)
-    if (gateway === '') return
-    const peer = new PeerView(this.#core, principal, this.#mount, this.#outbox)
-    this.#incoming.gate = this.#core.gate?.open(this.#link.identity, agreement.clientId, peer)
-    this.#outbox.gate = this.#incoming.gate
+    core.delivery.attached(session, open)
   }
 
   /** Answers CONNECT with a refusal and closes [MQTT-3.1.4-2] [MQTT-3.2.2-7]. @param why empty = the code says it all */
@@ -337,110 +257,6 @@ export class Connection implements LinkOwner, Attachment {
     if (why === '') this.#outbox.send(connack)
     else this.#outbox.sendWithReason(connack, why)
     this.#endLink()
-  }
-
-  // ---- packets of an open connection ----
-
-  #receiveOpen(packet: ControlPacket, session: Session, principal: Principal): void {
-    switch (packet.type) {
-      case PacketType.puback:
-      case PacketType.pubrec:
-      case PacketType.pubrel:
-      case PacketType.pubcomp:
-        this.#clientAcks.receive(packet.type, packet.packetId, packet.reasonCode, session)
-        return
-      case PacketType.pingreq:
-        this.#outbox.send({ type: PacketType.pingresp }) // [MQTT-3.12.4-1]
-        return
-      case PacketType.subscribe: {
-        checkAnswerFits(packet.subscriptions.length, this.#outbox)
-        const { reasonCodes, feeds } = subscribe(this.#core, session, principal, packet, this.#mount, this.#isBridge)
-        const suback: Suback = {
-          type: PacketType.suback,
-          packetId: packet.packetId,
-          reasonCodes,
-          properties: undefined,
-        }
-        this.#acks.answer(this.#acks.subscribedTicketOf(session), suback, () => {
-          for (const feed of feeds) this.#core.retainedFeeds.begin(feed)
-        }) // [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-6]
-        return
-      }
-      case PacketType.unsubscribe: {
-        checkAnswerFits(packet.topicFilters.length, this.#outbox)
-        const reasonCodes = unsubscribe(this.#core, session, packet.topicFilters, this.#mount)
-        const unsuback: Unsuback = {
-          type: PacketType.unsuback,
-          packetId: packet.packetId,
-          reasonCodes,
-          properties: undefined,
-        }
-        this.#acks.answer(this.#acks.ticketOf(session), unsuback) // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
-        return
-      }
-      case PacketType.disconnect:
-        this.#receiveDisconnect(packet, session)
-        return
-      case PacketType.connect:
-        throw new PacketFault(ReasonCode.protocolError, 'MQTT-3.1.0-2', 'second CONNECT') // [MQTT-3.1.0-2]
-      case PacketType.auth:
-        this.#reAuthenticate(packet, principal)
-        return
-      case PacketType.connack:
-      case PacketType.suback:
-      case PacketType.unsuback:
-      case PacketType.pingresp:
-        throw new PacketFault(ReasonCode.protocolError, '', 'packet that only a server sends')
-      default:
-        unreachable(packet)
-    }
-  }
-
-  #receiveDisconnect(packet: Disconnect, session: Session): void {
-    if (!mayClientSend(packet.reasonCode)) {
-      throw new PacketFault(ReasonCode.protocolError, 'MQTT-3.14.2-1', 'DISCONNECT with a reason of servers')
-    }
-    const expiry = packet.properties?.sessionExpiryInterval
-    if (expiry !== undefined) {
-      if (session.expiryIntervalSeconds === 0 && expiry > 0) {
-        throw new PacketFault(
-          ReasonCode.protocolError,
-          '',
-          'DISCONNECT gives a Session Expiry Interval to a session without one',
-        )
-      }
-      session.expiryIntervalSeconds = boundedExpirySeconds(expiry, this.#core.settings)
-    }
-    const isNormal = packet.reasonCode === ReasonCode.success
-    this.#leave(session, !isNormal, isNormal ? 'normal' : reasonName(packet.reasonCode)) // [MQTT-3.14.4-3]
-    this.#core.log.debug({ clientId: this.#clientId, reasonCode: reasonName(packet.reasonCode) }, 'client disconnected')
-    this.#endLink()
-  }
-
-  // ---- Attachment: messages out ----
-
-  get canTake(): boolean {
-    return this.#outbox.canTake
-  }
-
-  sendPublish(
-    message: Publish,
-    qos: Qos,
-    retain: boolean,
-    dup: boolean,
-    packetId: number,
-    seq: Seq,
-    recipient: Recipient | undefined,
-  ): boolean {
-    return this.#outbox.numberAndSend(message, qos, retain, dup, packetId, seq, recipient)
-  }
-
-  sendPubrel(packetId: number): void {
-    this.#outbox.sendAck(PacketType.pubrel, packetId, ReasonCode.success)
-  }
-
-  onTakenOver(): void {
-    this.close(ReasonCode.sessionTakenOver, 'the client connected again') // [MQTT-3.1.4-3]
   }
 
   onDrain(): void {
@@ -476,34 +292,38 @@ export class Connection implements LinkOwner, Attachment {
     if (state.at === 'closing' || state.at === 'closed') return
     this.#core.log.debug({ clientId: this.#clientId, reasonCode: reasonName(reasonCode), why }, 'connection closed')
     if (state.at === 'open') {
-      this.#leave(state.session, true, reasonName(reasonCode))
+      this.#leave(state, true, reasonName(reasonCode))
       if (this.#version === 5) this.#outbox.sendWithReason(goodbye(reasonCode, this.#core.settings.redirect), why) // [MQTT-3.14.0-1]
     }
     this.#endLink() // [MQTT-3.14.4-2]
   }
 
+  /** The client said that it goes. */
+  closeByClient(reasonCode: ReasonCode): void {
+    const state = this.#state
+    if (state.at !== 'open') return
+    const isNormal = reasonCode === ReasonCode.success
+    this.#leave(state, !isNormal, isNormal ? 'normal' : reasonName(reasonCode)) // [MQTT-3.14.4-3]
+    this.#core.log.debug({ clientId: this.#clientId, reasonCode: reasonName(reasonCode) }, 'client disconnected')
+    this.#endLink()
+  }
+
   onClosed(failure: Failure | undefined): void {
     const state = this.#state
     if (state.at === 'open') {
-      this.#leave(state.session, true, 'connectionLost')
+      this.#leave(state, true, 'connectionLost')
       this.#core.log.debug({ clientId: this.#clientId, err: failure?.message }, 'connection lost')
     }
     this.#state = { at: 'closed' }
     this.#core.wheel.cancel(this.#timer)
     this.#core.connections.delete(this)
-    if (this.#isBridge) this.#core.relays.delete(this.#clientId)
-    this.#acks.close()
-    this.#incoming.gate?.close()
     this.#pace?.close()
     this.#core.counters.connectionCount = this.#core.connections.size
   }
 
-  #leave(session: Session, withWill: boolean, reason: string): void {
-    const username = this.#state.at === 'open' ? this.#state.principal.username : undefined
+  #leave(open: OpenConnection, withWill: boolean, reason: string): void {
     this.#state = { at: 'closing' }
-    this.#acks.close()
-    this.#core.sessions.release(session, withWill)
-    this.#core.sysTopics?.disconnected(session.clientId, username, reason)
+    open.leave(withWill, reason)
   }
 
   /** Sends what is written and closes the link behind it. */

@@ -95,6 +95,16 @@ for (const version of [3, 4] as const) {
       t.same(bridge.takePayloads(), ['theirs'])
     })
 
+    await t.test('stays known as one when it connects again before the old connection is gone', async (t) => {
+      const broker = await TestBroker.start()
+      const stale = broker.connect({ clientId: 'bridge', version, isBridge: true })
+      const bridge = broker.connect({ clientId: 'bridge', version, isBridge: true })
+      stale.drop()
+      t.ok(broker.broker.isRelay('bridge'))
+      bridge.disconnect()
+      t.notOk(broker.broker.isRelay('bridge'))
+    })
+
     await t.test('may be a member of a group', async (t) => {
       const broker = await TestBroker.start()
       const bridge = broker.connect({ clientId: 'bridge', version, isBridge: true })
