@@ -10,8 +10,8 @@ import type { Figure, Workload } from './workloads.ts'
 
 const source = fileURLToPath(new URL('load.c', import.meta.url))
 
-/** `missing`: messages that never arrived. */
-export type Measured = Readonly<Partial<Record<Figure | 'missing', number>>>
+/** `missing`: messages that never arrived. `filtersNotMade`: subscriptions that took the broker too long. */
+export type Measured = Readonly<Partial<Record<Figure | 'missing' | 'filtersNotMade', number>>>
 
 export class Generator {
   readonly #folder = mkdtempSync(join(tmpdir(), 'bench-load-'))

@@ -62,3 +62,9 @@ t.test('messages that did not arrive are told', (t) => {
   t.match(rowsOf(flood, results), [/^flood/, /mosquitto: 7 messages did not arrive/])
   t.end()
 })
+
+t.test('a broker that was too slow to make the filters is told', (t) => {
+  const results = new Map([['flood', { mosquitto: { messagesPerSecond: 5, filtersNotMade: 800_000 } }]])
+  t.match(rowsOf(flood, results), [/^flood/, /mosquitto: without 800,000 filters/])
+  t.end()
+})

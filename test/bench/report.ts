@@ -40,10 +40,18 @@ export function rowsOf(workload: Workload, results: ReadonlyMap<string, Medians>
       [verdict(goal, judged, workload.repeats), ...beside('aedes', ours, aedes?.[figure])].join('  '),
     ])
   })
-  for (const [name, { missing = 0 }] of Object.entries({ tidegate, mosquitto, aedes }).flatMap(present)) {
-    if (missing > 0) rows.push(`${' '.repeat(16)}${name}: ${number(missing)} messages did not arrive`)
+  for (const [name, { missing = 0, filtersNotMade = 0 }] of Object.entries({ tidegate, mosquitto, aedes }).flatMap(
+    present,
+  )) {
+    if (missing > 0) rows.push(remark(`${name}: ${number(missing)} messages did not arrive`))
+    if (filtersNotMade > 0)
+      rows.push(remark(`${name}: without ${number(filtersNotMade)} filters that it did not make in time`))
   }
   return rows
+}
+
+function remark(text: string): string {
+  return `${' '.repeat(16)}${text}`
 }
 
 function present([name, measured]: [string, Measured | undefined]): [string, Measured][] {

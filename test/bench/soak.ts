@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- --soak MINUTES`: a mix of everything at half the speed that the broker reaches, and whether its
- * memory stays where it was after the first minute. Prints the series.
+ * memory stays where it was after the first minute. Prints the series and a verdict.
  */
 import { readFileSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
@@ -25,6 +25,7 @@ export interface Soak {
   /** Messages that did not arrive, and those of which the broker says so. */
   readonly missing: number
   readonly dropped: number
+  readonly isPassed: boolean
 }
 
 export async function soak(generator: Generator, workloads: readonly Workload[], minutes: number): Promise<Soak> {
@@ -44,11 +45,17 @@ export async function soak(generator: Generator, workloads: readonly Workload[],
     const residentMb = await sample(broker, minutes * 60_000)
     const missing = (await load).reduce((sum, measured) => sum + (measured.missing ?? 0), 0)
     const dropped = (await broker.droppedCount()) - droppedBefore
-    console.log(`${missing} messages did not arrive; the broker says that it dropped ${dropped}`)
+    console.log(
+      `${missing} messages did not arrive; the broker says that it dropped ${dropped}  ${yesNo(missing === 0)}`,
+    )
     const steady = residentMb.slice(Math.floor(Math.min(warmUpMs, minutes * 30_000) / sampleMs))
     const growth = Math.max(...steady) / (steady[0] ?? 1)
-    console.log(`after the first minute at most ${growth.toFixed(2)} times as much  <= ${growthMax} ${yesNo(growth)}`)
-    return { minutes, residentMb, growth, missing, dropped }
+    console.log(
+      `after the first minute at most ${growth.toFixed(2)} times as much  <= ${growthMax}  ${yesNo(growth <= growthMax)}`,
+    )
+    const isPassed = missing === 0 && growth <= growthMax
+    console.log(isPassed ? `soak of ${minutes} minutes: passed` : `soak of ${minutes} minutes: FAILED`)
+    return { minutes, residentMb, growth, missing, dropped, isPassed }
   } finally {
     await broker.stop()
   }
@@ -66,6 +73,6 @@ async function sample({ pid }: RunningBroker, durationMs: number): Promise<numbe
   return residentMb
 }
 
-function yesNo(growth: number): string {
-  return growth <= growthMax ? 'yes' : 'no'
+function yesNo(isReached: boolean): string {
+  return isReached ? 'yes' : 'no'
 }

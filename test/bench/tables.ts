@@ -22,8 +22,11 @@ const count = Number(values.count)
 const sites = 1000
 const sessionCount = 1000
 const lookUps = 100_000
-/** Written at once, so that what is under way stays small. */
-const writesAtOnce = 10_000
+/**
+ * Written at once, in one commit. The topics of each lie all over the index, so that each commit writes nearly every
+ * page of it: in small ones a million topics take many minutes.
+ */
+const writesAtOnce = 100_000
 
 function topicOf(index: number): string {
   return `site/${index % sites}/device-${index}/state`

@@ -21,6 +21,8 @@ export interface Workload {
   /** What of it is printed, each with the goal that Tidegate has. */
   readonly figures: Readonly<Partial<Record<Figure, Goal>>>
   readonly connectionCount: number
+  /** For what takes minutes: no more runs than these. */
+  readonly runsMax?: number
   /** The workload that this one repeats under other circumstances. */
   readonly repeats?: string
 }
@@ -52,8 +54,9 @@ export const workloads: readonly Workload[] = [
   { ...flood('pairs qos0 ws', undefined, '-k pair -P 10 -S 10 -q 0 -s 64 -w 500'), carrier: 'ws' },
   { ...flood('pairs qos1 ws', undefined, '-k pair -P 10 -S 10 -q 1 -s 64 -w 50'), carrier: 'ws' },
   {
-    ...flood('1M filters', 0, '-k pair -P 10 -S 10 -q 0 -s 64 -w 500 -f 1000000'),
+    ...flood('1M filters', 0, '-k pair -P 10 -S 10 -q 0 -s 64 -w 500 -f 1000000 -l 60'),
     figures: { messagesPerSecond: { of: 'repeated', min: 0.7 }, bytesPerSubscription: { of: 'ratio' } },
+    runsMax: 1,
     repeats: 'pairs qos0',
   },
   {
