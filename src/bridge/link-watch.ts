@@ -1,7 +1,8 @@
 /**
  * THE place that decides when a link is dead, whatever it runs over: an answer is due and nothing at all came for
  * longer than the remote side takes (round-trip.ts). Every answer counts: to CONNECT, SUBSCRIBE, a message or a ping.
- * The keep-alive only makes sure that something is asked now and then.
+ * The keep-alive only makes sure that something is asked now and then; while nothing but its ping is unanswered nothing
+ * is at stake, and the answer has the longest time there is, in which TCP may recover.
  */
 import type { Clock, Timer } from '../ports/clock.ts'
 import { RoundTrip } from './round-trip.ts'
@@ -77,8 +78,9 @@ export class LinkWatch {
    */
   asked(packetId: number, isTimed: boolean): void {
     const nowMs = this.#clock.nowMs()
+    // The silence since a ping of the keep-alive does not count against what is sent only now.
+    if (this.#silentSinceMs === undefined || this.#unanswered.size === 0) this.#silentSinceMs = nowMs
     this.#unanswered.set(packetId, isTimed ? nowMs : Number.NaN)
-    this.#silentSinceMs ??= nowMs
   }
 
   /** @returns false when nothing was asked under this packet id on this link */
@@ -115,7 +117,8 @@ export class LinkWatch {
     const nowMs = this.#clock.nowMs()
     if (this.#silentSinceMs !== undefined) {
       const silentMs = nowMs - this.#silentSinceMs
-      if (silentMs >= this.#roundTrip.deadAfterMs - intervalMs) this.#link.onDead(silentMs)
+      const deadAfterMs = this.#unanswered.size > 0 ? this.#roundTrip.deadAfterMs : this.#roundTrip.silenceMaxMs
+      if (silentMs >= deadAfterMs - intervalMs) this.#link.onDead(silentMs)
       else if (silentMs >= this.#roundTrip.pingAfterMs) this.#ping()
     } else if (nowMs - this.#lastSentMs >= this.#keepAliveMs) {
       this.#ping() // [MQTT-3.1.2-20]

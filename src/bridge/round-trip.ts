@@ -6,13 +6,13 @@ const firstGuessMs = 500
 const graceMs = 2000
 
 export class RoundTrip {
-  readonly #silenceMaxMs: number
+  readonly silenceMaxMs: number
   #smoothedMs = firstGuessMs
   #isMeasured = false
 
   /** @param silenceMaxMs however slow the remote side is, it is given no longer than this */
   constructor(silenceMaxMs: number) {
-    this.#silenceMaxMs = silenceMaxMs
+    this.silenceMaxMs = silenceMaxMs
   }
 
   measure(sampleMs: number): void {
@@ -31,6 +31,6 @@ export class RoundTrip {
 
   /** Nothing at all came for this long although something is unanswered: the link is dead. */
   get deadAfterMs(): number {
-    return Math.min(this.#silenceMaxMs, graceMs + 2 * this.#smoothedMs)
+    return Math.min(this.silenceMaxMs, graceMs + 2 * this.#smoothedMs)
   }
 }

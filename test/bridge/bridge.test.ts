@@ -58,7 +58,7 @@ t.test('an idle link that dies is noticed by the keep-alive', async (t) => {
   world.wire.blackHole()
   world.passMs(50_000)
   t.equal(world.bridge.status.state, 'online', 'nothing was asked yet')
-  world.passMs(15_000)
+  world.passMs(20_000)
   t.not(world.bridge.status.state, 'online')
 })
 

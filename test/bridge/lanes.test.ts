@@ -149,24 +149,6 @@ t.test('nanomq#2432: a link dies silently after some of a backlog was sent, and 
   t.same(taken, numbers(1, 100))
 })
 
-t.test('a message that waits loses of its expiry what it waited', async (t) => {
-  const world = await World.make()
-  const reader = world.cloud.connect(durable('reader'))
-  reader.subscribe('g/#', { qos: 1 })
-  world.passMs(500)
-  world.wire.acceptor = undefined
-  world.wire.cut()
-  const device = world.edge.connect({ clientId: 'd', version: 5 })
-  device.publish('temp', 'x', { qos: 1, properties: { messageExpiryInterval: 100 } })
-  world.passMs(30_000)
-  await world.crashEdge()
-  world.passMs(10_000)
-  world.wire.acceptor = world.cloud.broker
-  world.passMs(15_000)
-  const left = reader.takePublish().properties?.messageExpiryInterval ?? 0
-  t.ok(left > 40 && left <= 60, `mosquitto#1464: ${left} of 100 s left`)
-})
-
 // ---- health ----
 
 t.test('hivemq-edge#1290: a bridge that works says so, for people and programs', async (t) => {

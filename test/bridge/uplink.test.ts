@@ -3,29 +3,11 @@ import t from 'tap'
 import type { RemoteSide } from '../../src/bridge/handshake.ts'
 import { Uplink, type UplinkOwner, type UplinkSettings } from '../../src/bridge/uplink.ts'
 import { Backoff } from '../../src/lib/backoff.ts'
-import { Failure } from '../../src/lib/errors.ts'
-import type { Dialer, DialOutcome } from '../../src/ports/transport.ts'
-import { Cursor } from '../../src/protocol/cursor.ts'
-import { decodePacket } from '../../src/protocol/decode.ts'
-import { encodePacket } from '../../src/protocol/encode.ts'
-import { PacketFault } from '../../src/protocol/fault.ts'
-import { FrameDecoder } from '../../src/protocol/frame.ts'
-import { OutputBuffer } from '../../src/protocol/output.ts'
-import {
-  type Connack,
-  type Connect,
-  type ControlPacket,
-  PacketType,
-  type Subscribe,
-  type SubscriptionRequest,
-  type Unsubscribe,
-  type Version,
-} from '../../src/protocol/packet.ts'
-import { decodeConnect } from '../../src/protocol/packets/connect.ts'
-import { decodePublish, encodePublish, Publish, TopicMemo } from '../../src/protocol/packets/publish.ts'
+import { PacketType, type Subscribe, type SubscriptionRequest } from '../../src/protocol/packet.ts'
+import { Publish } from '../../src/protocol/packets/publish.ts'
 import { ReasonCode } from '../../src/protocol/reason.ts'
 import { TestFilterMemory } from '../fakes/filter-memory.ts'
-import { PipeLink } from '../fakes/pipe-link.ts'
+import { PlayedBroker } from '../fakes/played-broker.ts'
 import { SeededRandom } from '../fakes/seeded-random.ts'
 import { silentLog } from '../fakes/test-broker.ts'
 import { VirtualClock } from '../fakes/virtual-clock.ts'
@@ -37,105 +19,6 @@ const request = (topicFilter: string, qos: 0 | 1 | 2 = 1): SubscriptionRequest =
   retainAsPublished: true,
   retainHandling: 1,
 })
-
-/** A broker at one address, as the test plays it. */
-class Remote implements Dialer {
-  readonly address: string
-  readonly links: PipeLink[] = []
-  isReachable = true
-  version: Version = 5
-  #frames = new FrameDecoder(1_000_000)
-  #inbox: (ControlPacket | Publish)[] = []
-
-  readonly #clock: VirtualClock
-
-  constructor(address: string, clock: VirtualClock) {
-    this.address = address
-    this.#clock = clock
-  }
-
-  dial(outcome: DialOutcome): { abort(): void } {
-    const timer = this.#clock.after(0, () => {
-      if (!this.isReachable) {
-        outcome.onFailed(new Failure('ERR_DIAL', this.address))
-        return
-      }
-      const link = new PipeLink(this.address)
-      this.links.push(link)
-      this.#frames = new FrameDecoder(1_000_000)
-      this.#inbox = []
-      link.owner = outcome.onConnected(link)
-    })
-    return { abort: () => timer.cancel() }
-  }
-
-  get link(): PipeLink {
-    return this.links.at(-1) as PipeLink
-  }
-
-  take(type: PacketType): ControlPacket | Publish | undefined {
-    this.#frames.push(this.link.take())
-    while (this.#frames.next()) {
-      const { header, bytes, start, end } = this.#frames
-      if (header >> 4 === PacketType.publish) {
-        this.#inbox.push(decodePublish(bytes, start, end, header & 15, this.version, new TopicMemo()).own())
-        continue
-      }
-      if (header >> 4 === PacketType.connect) {
-        this.#inbox.push(decodeConnect(new Cursor(bytes, start, end)))
-        continue
-      }
-      const packet = decodePacket(header, bytes, start, end, this.version)
-      if (packet instanceof PacketFault) throw packet
-      this.#inbox.push(packet)
-    }
-    const index = this.#inbox.findIndex((packet) => packet.type === type)
-    return index < 0 ? undefined : this.#inbox.splice(index, 1)[0]
-  }
-
-  send(packet: ControlPacket): void {
-    const output = new OutputBuffer()
-    encodePacket(output, packet, this.version)
-    this.link.deliver(Buffer.concat(output.take()))
-  }
-
-  publish(topic: string, qos: 0 | 1 | 2, packetId: number, dup = false): void {
-    const output = new OutputBuffer()
-    const message = Publish.create({ topic, payload: 'x' })
-    encodePublish(output, message, this.version, qos, false, dup, packetId, undefined, Number.POSITIVE_INFINITY)
-    this.link.deliver(Buffer.concat(output.take()))
-  }
-
-  connack(more: Partial<Connack> = {}): Connect {
-    const connect = this.take(PacketType.connect) as Connect
-    this.send({
-      type: PacketType.connack,
-      sessionPresent: false,
-      reasonCode: ReasonCode.success,
-      properties: undefined,
-      ...more,
-    })
-    return connect
-  }
-
-  /** Grants what was asked for, and tells what it was. */
-  suback(): string[] {
-    const subscribe = this.take(PacketType.subscribe) as Subscribe | undefined
-    if (subscribe === undefined) return []
-    const reasonCodes = subscribe.subscriptions.map(({ qos }) => qos as ReasonCode)
-    this.send({ type: PacketType.suback, packetId: subscribe.packetId, reasonCodes, properties: undefined })
-    return subscribe.subscriptions.map(({ topicFilter }) => topicFilter)
-  }
-
-  unsuback(): readonly string[] {
-    const unsubscribe = this.take(PacketType.unsubscribe) as Unsubscribe | undefined
-    if (unsubscribe === undefined) return []
-    const { packetId, topicFilters } = unsubscribe
-    const reasonCodes = topicFilters.map(() => ReasonCode.success)
-    this.send({ type: PacketType.unsuback, packetId, reasonCodes, properties: undefined })
-    return topicFilters
-  }
-}
 
 class Owner implements UplinkOwner {
   readonly online: RemoteSide[] = []
@@ -171,7 +54,10 @@ function stage(options: { settings?: Partial<UplinkSettings>; addresses?: number
   const clock = new VirtualClock()
   const random = new SeededRandom(3)
   const owner = new Owner()
-  const remotes = Array.from({ length: options.addresses ?? 1 }, (_, index) => new Remote(`tcp://h${index}:1`, clock))
+  const remotes = Array.from(
+    { length: options.addresses ?? 1 },
+    (_, index) => new PlayedBroker(`tcp://h${index}:1`, clock),
+  )
   const memory = options.memory ?? new TestFilterMemory()
   const uplink = new Uplink({
     settings: {
@@ -199,7 +85,7 @@ function stage(options: { settings?: Partial<UplinkSettings>; addresses?: number
     log: silentLog,
     owner,
   })
-  const [remote, second] = remotes as [Remote, Remote]
+  const [remote, second] = remotes as [PlayedBroker, PlayedBroker]
   const settle = () => clock.advanceMs(2)
   /** Time passes until there is a new link. */
   const redial = () => {
@@ -336,6 +222,38 @@ t.test('the keep-alive is what the remote broker says [MQTT-3.2.2-21]', async (t
   clock.advanceMs(5400)
   settle()
   t.ok(remote.take(PacketType.pingreq))
+})
+
+t.test('Tasmota#24985: a pong that comes late, as TCP recovers, does not cost the connection', async (t) => {
+  const { uplink, remote, owner, settle, clock } = stage()
+  uplink.start()
+  settle()
+  remote.connack({ properties: { serverKeepAlive: 20 } })
+  const untilPing = () => {
+    while (remote.take(PacketType.pingreq) === undefined) clock.advanceMs(100)
+  }
+  untilPing()
+  clock.advanceMs(8000)
+  remote.send({ type: PacketType.pingresp })
+  t.equal(owner.offlineCount, 0, 'after eight seconds')
+  untilPing()
+  clock.advanceMs(5000)
+  uplink.publish(Publish.create({ topic: 't', payload: 'p', qos: 1 }), 1, false, false, 7, undefined)
+  clock.advanceMs(1500)
+  t.equal(owner.offlineCount, 0, 'a message has its own time')
+  clock.advanceMs(1500)
+  t.equal(owner.offlineCount, 1, 'which is short: it waits for an answer')
+})
+
+t.test('an idle link on which no pong comes is dead after the time of the settings', async (t) => {
+  const { uplink, remote, owner, settle, clock } = stage()
+  uplink.start()
+  settle()
+  remote.connack({ properties: { serverKeepAlive: 20 } })
+  clock.advanceMs(29_000)
+  t.equal(owner.offlineCount, 0)
+  clock.advanceMs(2000)
+  t.equal(owner.offlineCount, 1)
 })
 
 t.test('mosquitto#3002: no more is open than the Receive Maximum of CONNACK, 1 and 10', async (t) => {

@@ -15,7 +15,7 @@ import type { BrokerSettings } from '../../src/broker/settings.ts'
 import { Backoff } from '../../src/lib/backoff.ts'
 import type { DelayHolder } from '../../src/ports/delayed-ahead.ts'
 import type { Store, StoreOwner } from '../../src/ports/store.ts'
-import type { ListenerTraits } from '../../src/ports/transport.ts'
+import type { Dialer, ListenerTraits } from '../../src/ports/transport.ts'
 import type { Connect } from '../../src/protocol/packet.ts'
 import { Publish } from '../../src/protocol/packets/publish.ts'
 import { TestFilterMemory } from '../fakes/filter-memory.ts'
@@ -43,7 +43,8 @@ export class World {
   readonly #options: Options
   readonly clock = new VirtualClock()
   readonly random = new SeededRandom(7)
-  readonly edgeDisk = new MemoryDisk()
+  /** Another one is a gateway that lost what it had. */
+  edgeDisk = new MemoryDisk()
   readonly cloudDisk = new MemoryDisk()
   readonly wire: Wire
   readonly uplinkSettings: UplinkSettings
@@ -69,7 +70,7 @@ export class World {
     this.in = options.in ?? []
     this.wire = new Wire({
       clock: this.clock,
-      delayMs: 20,
+      delayMs: options.delayMs ?? 20,
       identity: options.isAnonymous ? undefined : 'gw1',
       traits: options.traits ?? gatewayTraits,
       acceptor: undefined,
@@ -154,7 +155,7 @@ export class World {
       makeUplink: (owner) =>
         new Uplink({
           settings: this.uplinkSettings,
-          dialers: [this.wire],
+          dialers: [this.#options.dialer?.(clock) ?? this.wire],
           memory: this.memory,
           clock,
           backoff: new Backoff(1000, 10_000, () => random.next()),
@@ -202,6 +203,10 @@ export interface Options {
   delayedHolder?: DelayHolder
   /** Never, unless given. */
   probeSeconds?: number
+  /** One way of the wire. */
+  delayMs?: number
+  /** Another remote side than the cloud. */
+  dialer?: (clock: VirtualClock) => Dialer
   /** The gateway shows no certificate. */
   isAnonymous?: boolean
 }
