@@ -62,10 +62,10 @@ function subscribeOne(
   mount: Mount,
   feeds: Feed[],
 ): ReasonCode {
-  const { name, topicFilter, isShared } = mounted(request.topicFilter, mount)
+  const { name, topicFilter, isShared, isAboutBridge } = mounted(request.topicFilter, mount)
   if (!isValidTopicFilter(topicFilter)) return ReasonCode.topicFilterInvalid
   if (levelCount(topicFilter) > core.settings.topicLevelsMax) return ReasonCode.topicFilterInvalid
-  if (!core.authorizer.maySubscribe(principal, topicFilter)) return ReasonCode.notAuthorized
+  if (!isAboutBridge && !core.authorizer.maySubscribe(principal, topicFilter)) return ReasonCode.notAuthorized
   if (isShared && request.noLocal) {
     throw new PacketFault(ReasonCode.protocolError, 'MQTT-3.8.3-4', 'No Local on a shared subscription')
   }
@@ -88,14 +88,25 @@ function subscribeOne(
   return granted[request.qos] as ReasonCode
 }
 
-/** `name` is what the subscription is kept under, `topicFilter` what messages are matched with. */
-function mounted(filter: string, { prefix, gateway }: Mount): { name: string; topicFilter: string; isShared: boolean } {
+interface MountedFilter {
+  /** What the subscription is kept under. */
+  readonly name: string
+  /** What messages are matched with. */
+  readonly topicFilter: string
+  readonly isShared: boolean
+  /** Between a gateway and this broker. */
+  readonly isAboutBridge: boolean
+}
+
+function mounted(filter: string, { prefix, gateway }: Mount): MountedFilter {
   const aboutBridge = gateway === '' ? undefined : mountBridgeTopic(filter, gateway)
-  if (aboutBridge !== undefined) return { name: aboutBridge, topicFilter: aboutBridge, isShared: false }
+  if (aboutBridge !== undefined) {
+    return { name: aboutBridge, topicFilter: aboutBridge, isShared: false, isAboutBridge: true }
+  }
   const share = parseShare(filter)
   const topicFilter = prefix + (share?.topicFilter ?? filter)
-  if (share === undefined) return { name: topicFilter, topicFilter, isShared: false }
-  return { name: shareName({ shareName: share.shareName, topicFilter }), topicFilter, isShared: true }
+  const name = share === undefined ? topicFilter : shareName({ shareName: share.shareName, topicFilter })
+  return { name, topicFilter, isShared: share !== undefined, isAboutBridge: false }
 }
 
 /**

@@ -26,7 +26,12 @@ export function mountBridgeTopic(topic: string, gateway: string): string | undef
   return clientId === undefined ? undefined : `${tree}${gateway}/state/${clientId}`
 }
 
-/** The reverse, for topics below `$bridge/`. */
+/** `topic` or filter is about bridges, and so nobody's business but theirs. */
+export function isAboutBridges(topic: string): boolean {
+  return topic.startsWith(tree)
+}
+
+/** The reverse of `mountBridgeTopic`, for topics below `$bridge/`. */
 export function unmountBridgeTopic(topic: string, gateway: string): string | undefined {
   if (topic.charCodeAt(0) !== dollar) return undefined
   const own = `${tree}${gateway}/`
