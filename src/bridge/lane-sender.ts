@@ -31,6 +31,8 @@ export class LaneSender implements LocalConsumer {
   ackedSeq: Seq
   /** Messages sent on this connection that are not acknowledged. */
   underWayCount = 0
+  /** Messages sent in this turn. */
+  turnCount = 0
 
   constructor(parts: {
     lane: Lane

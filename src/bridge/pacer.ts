@@ -4,6 +4,8 @@
  * trip is timed, so that it costs nothing per message.
  *
  *   answer within 1.5 times the usual: window + 5 %      later than 3 times, or refused for now: window * 0.7
+ *
+ * A new line begins with a small window, which grows by 25 % until an answer is late for the first time.
  */
 import type { Clock } from '../ports/clock.ts'
 
@@ -11,8 +13,10 @@ import type { Clock } from '../ports/clock.ts'
 const usualMsMin = 20
 
 const growth = 1.05
+const growthAtFirst = 1.25
 const shrinkage = 0.7
 const windowMin = 4
+const windowAtFirst = 64
 
 /** The quickest answer of so many rounds is the usual one. */
 const roundsRemembered = 64
@@ -28,6 +32,8 @@ export class Pacer {
   readonly #clock: Clock
   #windowMax = 1
   #window = 1
+  /** No answer was late yet. */
+  #isNew = true
   /** Of the last rounds, by time. */
   readonly #roundTripsMs: number[] = []
   /** The message whose answer is timed; 0 = the next one. */
@@ -49,7 +55,7 @@ export class Pacer {
 
   /** A connection that allows `windowMax` messages under way. What was learned of the line stays. */
   connected(windowMax: number): void {
-    this.#window = this.#windowMax === 1 ? windowMax : Math.min(windowMax, Math.max(this.#window, windowMin))
+    this.#window = Math.min(windowMax, this.#windowMax === 1 ? windowAtFirst : Math.max(this.#window, windowMin))
     this.#windowMax = windowMax
     this.#timedPacketId = 0
   }
@@ -86,11 +92,16 @@ export class Pacer {
     if (this.#roundTripsMs.length > roundsRemembered) this.#roundTripsMs.shift()
     const usualMs = Math.max(usualMsMin, Math.min(...this.#roundTripsMs))
     if (roundTripMs > 3 * usualMs) this.slowDown()
-    else if (roundTripMs < 1.5 * usualMs) this.#window = Math.min(this.#windowMax, this.#window * growth + 1)
+    else if (roundTripMs < 1.5 * usualMs) this.#grow()
   }
 
   /** The remote broker says that it is too much. */
   slowDown(): void {
+    this.#isNew = false
     this.#window = Math.max(Math.min(windowMin, this.#windowMax), this.#window * shrinkage)
+  }
+
+  #grow(): void {
+    this.#window = Math.min(this.#windowMax, this.#window * (this.#isNew ? growthAtFirst : growth) + 1)
   }
 }

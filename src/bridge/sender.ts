@@ -33,6 +33,12 @@ const shares: Readonly<Record<Lane, number>> = {
   [Lane.bulk]: 0.5,
 }
 
+/**
+ * Messages of one lane that go in one turn of the event loop. The remote side works on them while more are made ready, and
+ * what comes in meanwhile, a command among it, waits for no more than a turn.
+ */
+const perTurnMax = 64
+
 /** Lanes share a connection, so each has packet ids of its own. Those beyond are for SUBSCRIBE. */
 const packetIdsPerLane = 16_000
 
@@ -217,6 +223,8 @@ export class Sender implements Outlet {
   }
 
   roomFor(lane: Lane): number {
+    const ofTurn = perTurnMax - (this.#lanes[lane] as LaneSender).turnCount
+    if (ofTurn <= 0) return 0
     const waitMs = this.#pacer.waitMs
     if (waitMs > 0) {
       this.#waiting ??= this.#clock.after(waitMs, () => {
@@ -225,7 +233,8 @@ export class Sender implements Outlet {
       })
       return 0
     }
-    return Math.max(0, Math.max(1, Math.floor(this.#pacer.window * shares[lane])) - this.#underWay.size)
+    const ofWindow = Math.max(1, Math.floor(this.#pacer.window * shares[lane])) - this.#underWay.size
+    return Math.max(0, Math.min(ofTurn, ofWindow))
   }
 
   send(lane: LaneSender, stored: Publish, qos: Qos, retain: boolean, dup: boolean, packetId: number, seq: Seq): void {
@@ -254,6 +263,8 @@ export class Sender implements Outlet {
       this.#underWay.add(packetId)
       lane.underWayCount++
     }
+    lane.turnCount++
+    this.#resumeSoon()
     this.#pacer.sent(sentQos > 0 ? packetId : 0)
     const crossing = this.#isPeer ? this.#crossing(message, ruled, sentQos, retain) : []
     const number = isNumbered ? lane.numbering.number(seq, packetId) : []
@@ -352,12 +363,13 @@ export class Sender implements Outlet {
     return true
   }
 
-  /** Room that one lane leaves is for all. Once in a turn, however many answers it brings. */
+  /** Room that one lane leaves is for all, and each turn has room of its own. Once in a turn, whatever it brings. */
   #resumeSoon(): void {
     if (this.#isResuming) return
     this.#isResuming = true
     this.#clock.afterTurn(() => {
       this.#isResuming = false
+      for (const lane of this.#lanes) lane.turnCount = 0
       this.resume()
     })
   }

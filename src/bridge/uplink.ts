@@ -29,6 +29,7 @@ import {
   type Qos,
   type SubscriptionRequest,
 } from '../protocol/packet.ts'
+import { decodeShortAckPacketId } from '../protocol/packets/ack.ts'
 import { decodePublish, encodePublish, type Publish, TopicMemo } from '../protocol/packets/publish.ts'
 import { ReasonCode, reasonName } from '../protocol/reason.ts'
 import {
@@ -354,6 +355,11 @@ export class Uplink {
           this.#owner.onMessage(decodePublish(bytes, start, end, header & 15, this.#version, this.#topics))
           continue
         }
+        const ackedPacketId = decodeShortAckPacketId(frames.header, frames.bytes, frames.start, frames.end)
+        if (ackedPacketId !== 0 && frames.header >> 4 === PacketType.puback) {
+          this.#onPuback(ackedPacketId, ReasonCode.success)
+          continue
+        }
         const packet = decodePacket(frames.header, frames.bytes, frames.start, frames.end, this.#version)
         if (packet instanceof PacketFault) throw packet
         this.#receivePacket(packet)
@@ -378,7 +384,7 @@ export class Uplink {
         return
       case PacketType.puback:
       case PacketType.pubcomp:
-        if (this.#watch.answered(packet.packetId)) this.#owner.onPuback(packet.packetId, packet.reasonCode)
+        this.#onPuback(packet.packetId, packet.reasonCode)
         return
       case PacketType.pubrec:
         if (!this.#watch.answered(packet.packetId)) return
@@ -397,6 +403,11 @@ export class Uplink {
       default:
         throw new PacketFault(ReasonCode.protocolError, '', `unexpected packet of type ${packet.type}`)
     }
+  }
+
+  /** PUBACK or PUBCOMP. */
+  #onPuback(packetId: number, reasonCode: ReasonCode): void {
+    if (this.#watch.answered(packetId)) this.#owner.onPuback(packetId, reasonCode)
   }
 
   // ---- bytes out ----

@@ -19,11 +19,12 @@ export class InboundAliases {
    * @throws PacketFault for an alias that is out of range or unknown, and for a subscription identifier
    */
   resolve(received: Publish, properties: PublishProperties): Publish {
-    const { topicAlias, subscriptionIdentifiers, ...rest } = properties
-    if (subscriptionIdentifiers !== undefined) {
+    const { topicAlias } = properties
+    if (properties.subscriptionIdentifiers !== undefined) {
       throw new PacketFault(ReasonCode.protocolError, 'MQTT-3.3.4-6', 'Subscription Identifier from a client') // [MQTT-3.3.4-6]
     }
     if (topicAlias === undefined) return received
+    const { topicAlias: _alias, ...rest } = properties
     received.properties = Object.values(rest).some((value) => value !== undefined) ? rest : undefined
     if (topicAlias > this.#maximum) {
       throw new PacketFault(ReasonCode.topicAliasInvalid, 'MQTT-3.3.2-9', `topic alias ${topicAlias}`) // [MQTT-3.3.2-9]
