@@ -12,7 +12,7 @@ import { Lane, laneNames, lanes } from '../ports/lane.ts'
 import type { LocalBroker, LocalSession, QueueLimits } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import type { Seq, Ticket } from '../ports/store.ts'
-import { tellWill } from '../ports/will-mark.ts'
+import { hasLastingCopy, readLastingWill, tellWill, willFilter } from '../ports/will-mark.ts'
 import { crossingProperties } from '../protocol/crossing.ts'
 import type { PublishProperties, Qos, UserProperties } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
@@ -124,6 +124,7 @@ export class Sender implements Outlet {
     this.#out = out
     const holder = this.#delayedHolder
     const wanted = [...out.subscriptions, { topicFilter: this.#responses.filterHere, qos: 1 as const }]
+    for (const { topicFilter } of out.subscriptions) wanted.push({ topicFilter: willFilter(topicFilter), qos: 1 })
     if (holder !== 'edge') {
       for (const each of out.subscriptions) wanted.push({ ...each, topicFilter: aheadFilter(holder, each.topicFilter) })
     }
@@ -239,13 +240,14 @@ export class Sender implements Outlet {
 
   send(lane: LaneSender, stored: Publish, qos: Qos, retain: boolean, dup: boolean, packetId: number, seq: Seq): void {
     const ahead = readAhead(stored)
-    const message = ahead?.message ?? stored
+    const message = ahead?.message ?? readLastingWill(stored) ?? stored
     const answered = this.#responses.answerUp(message.topic)
     const topic = answered ?? this.#out.map(message.topic)
     const isAbove = this.#delayedHolder !== 'edge' && isHeldAbove(message)
-    if (topic === undefined || message.publisher === this.session.clientId || isAbove) {
-      // Subscribed by an earlier configuration, and waiting in the log since; or it came from where it would go, or is
-      // there already.
+    const crossesOtherwise = isAbove || hasLastingCopy(stored)
+    if (topic === undefined || message.publisher === this.session.clientId || crossesOtherwise) {
+      // Subscribed by an earlier configuration, and waiting in the log since; or it came from where it would go; or it
+      // is there already, or goes there as its copy.
       lane.session.acknowledge(packetId)
       return
     }

@@ -24,7 +24,7 @@ import type { Log } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
 import type { Damage, HandedOver, Mark, Store, StoreOwner, Ticket } from '../ports/store.ts'
 import type { Acceptor, Link, LinkOwner, ListenerTraits } from '../ports/transport.ts'
-import { markWill } from '../ports/will-mark.ts'
+import { lastingWill, markWill } from '../ports/will-mark.ts'
 import { ReasonCode } from '../protocol/reason.ts'
 import { Alarms } from './alarms.ts'
 import { Backlog } from './backlog.ts'
@@ -129,6 +129,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
         const isForBridge = router.match(message.topic).some((to) => to.session.clientId.startsWith(bridgeSessions))
         if (isForBridge) markWill(message, clock.nowMs())
         publishPath.publish(message, undefined, session, undefined)
+        if (isForBridge && message.qos === 0) publishPath.setAside(lastingWill(message), session)
       },
     })
     this.#core = {

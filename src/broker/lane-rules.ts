@@ -2,6 +2,7 @@
  * Which lane a message belongs to, how safe it is there, and how much room each lane has. The first rule whose filter matches the topic
  * decides; without one the QoS does. A message is classified once, when it is appended.
  */
+import { homeTopic } from '../ports/bridge-topics.ts'
 import { Lane, lanes } from '../ports/lane.ts'
 import type { Durability } from '../ports/store.ts'
 import type { Qos } from '../protocol/packet.ts'
@@ -57,7 +58,8 @@ export class LaneRules {
     if (this.#rules.length === 0) return undefined
     const cached = this.#cache.get(topic)
     if (cached !== undefined || this.#cache.has(topic)) return cached
-    const rule = this.#rules.find(({ topicFilter }) => topicMatches(topicFilter, topic))
+    const home = homeTopic(topic)
+    const rule = this.#rules.find(({ topicFilter }) => topicMatches(topicFilter, home))
     if (this.#cache.size >= cachedTopicsMax) this.#cache.clear()
     this.#cache.set(topic, rule)
     return rule

@@ -207,6 +207,11 @@ export class PublishPath {
     this.#route(message, undefined)
   }
 
+  /** A copy for bridges, of a message that was published: under a topic of theirs, and retained by nobody. */
+  setAside(message: Publish, publisher: Session): void {
+    this.#route(message, publisher)
+  }
+
   #take(message: Publish, publisher: Session | undefined): void {
     if (message.retain) this.#retain(message)
     this.#route(message, publisher)

@@ -1,6 +1,8 @@
 /** Who is there, as the broker above tells it: births, deaths, what comes late, and what devices are worth then. */
 import t from 'tap'
 import { afterNews, type Presence, parseEpoch, readNews } from '../../src/bridge/presence.ts'
+import { Lane } from '../../src/ports/lane.ts'
+import type { Publish } from '../../src/protocol/packets/publish.ts'
 import type { TestBroker, TestClient } from '../fakes/test-broker.ts'
 import { gatewayTraits, World } from './world.ts'
 
@@ -204,6 +206,41 @@ t.test(
     t.match(said(watcher), { 'x-b-cause': 'device', 'x-b-historical': '1', 'x-b-t': new RegExp(diedAt.slice(0, 19)) })
   },
 )
+
+t.test('a will of QoS 0 waits for the line as well, over a crash, and crosses once', async (t) => {
+  const laneRules = [{ topicFilter: 'pump/#', lane: Lane.control }]
+  const world = await World.make({ edge: { laneRules } })
+  world.passMs(500)
+  const watcher = world.cloud.connect({ clientId: 'w', version: 5 })
+  watcher.subscribe('g/#', { qos: 1 })
+  const near = world.edge.connect({ clientId: 'n' })
+  near.subscribe('+/status', { qos: 1 })
+  const will = { ...willOf('fan/status', 'gone'), qos: 0 as const }
+  world.edge.connect({ clientId: 'fan', will }).drop()
+  world.passMs(1000)
+  t.match(near.takeAll(), [{ topic: 'fan/status', qos: 0 }], 'below it is what the device asked for')
+  const told = watcher.takeAll() as Publish[]
+  t.match(told, [{ topic: 'g/gw1/fan/status' }], 'once')
+  t.notOk(told[0]?.properties?.userProperties?.some(([name]) => name === 'x-b-historical'))
+
+  world.wire.acceptor = undefined
+  world.wire.cut()
+  const pump = { ...willOf('pump/status', 'gone'), qos: 0 as const, retain: true }
+  world.edge.connect({ clientId: 'pump', will: pump }).drop()
+  t.equal(world.bridge.status.backlogByLane['control'], 1, 'in the lane of its topic')
+  world.passMs(60_000)
+  await world.crashEdge()
+  world.wire.acceptor = world.cloud.broker
+  world.passMs(30_000)
+  const late = watcher.takeAll() as Publish[]
+  t.match(late, [{ topic: 'g/gw1/pump/status' }], 'once, although it is retained and compared')
+  t.match(Object.fromEntries(late[0]?.properties?.userProperties ?? []), {
+    'x-b-cause': 'device',
+    'x-b-historical': '1',
+  })
+  t.equal(retained(world.cloud, 'g/gw1/pump/status'), 'gone')
+  t.equal(retained(world.edge, '$bridge/#'), undefined)
+})
 
 t.test('a will that no bridge takes stays as it is', async (t) => {
   const world = await World.make({ out: [{ filter: 'up/#', qos: 1, localPrefix: '', remotePrefix: '' }] })
