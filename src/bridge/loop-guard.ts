@@ -7,8 +7,6 @@ import type { Publish } from '../protocol/packets/publish.ts'
 import { Breaker } from './breaker.ts'
 import { pathIn, pathName, pathOf, pathOut, withPath } from './path.ts'
 
-export { withPath } from './path.ts'
-
 /** Told when a message goes round that no path would have ended, and when that is over. */
 export interface LoopAlarm {
   /** @param clientId of the bridge that brings it */

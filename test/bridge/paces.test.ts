@@ -3,6 +3,16 @@ import t, { type Test } from 'tap'
 import { readPace } from '../../src/bridge/paces.ts'
 import { Collector, publishMany, World } from './world.ts'
 
+/** A gateway that is online; `change` happens while it is away. */
+function apart(world: World, change: () => void): void {
+  world.wire.acceptor = undefined
+  world.wire.cut()
+  world.passMs(100)
+  change()
+  world.wire.acceptor = world.cloud.broker
+  world.passMs(10_000)
+}
+
 const paced = async (t: Test, world: World, perSecond: number, what: string) => {
   const collector = new Collector(world.cloud, 'g/#')
   publishMany(world.edge.connect({ clientId: 'd' }), 1, 500)
@@ -14,11 +24,7 @@ const paced = async (t: Test, world: World, perSecond: number, what: string) => 
 t.test('a pace for all holds for a gateway that was away when it was asked', async (t) => {
   const world = await World.make()
   world.passMs(500)
-  world.wire.acceptor = undefined
-  world.wire.cut()
-  world.fleet.setPace(undefined, { rate: 20, burst: 2 })
-  world.wire.acceptor = world.cloud.broker
-  world.passMs(10_000)
+  apart(world, () => world.fleet.setPace(undefined, { rate: 20, burst: 2 }))
   await paced(t, world, 20, 'asked while it was away')
 })
 
@@ -39,12 +45,7 @@ t.test('a pace that was taken back while a gateway was away does not hold any lo
   world.passMs(500)
   world.fleet.setPace('gw1', { rate: 20, burst: 2 })
   world.passMs(500)
-  world.wire.acceptor = undefined
-  world.wire.cut()
-  world.passMs(100)
-  world.fleet.setPace('gw1', undefined)
-  world.wire.acceptor = world.cloud.broker
-  world.passMs(10_000)
+  apart(world, () => world.fleet.setPace('gw1', undefined))
   await paced(t, world, 100, 'all of them')
 })
 

@@ -5,34 +5,15 @@ import { Aedes } from 'aedes'
 import mqtt from 'mqtt'
 import t, { type Test } from 'tap'
 import { freePort } from '../../firmware-sim/free-port.ts'
-import { arrives, client, startEdge, Watcher, watch } from './interop-stage.ts'
+import { arrives, bridgeWithPrefixes, client, startEdge, Watcher, watch } from './interop-stage.ts'
 
 t.setTimeout(115_000)
-
-const bridge = (port: number) => `
-[[bridge]]
-name = "aedes"
-address = "tcp://127.0.0.1:${port}"
-reconnect_min_ms = 100
-reconnect_max_ms = 500
-
-[[bridge.out]]
-filter = "up/#"
-qos = 2
-remote_prefix = "site/"
-
-[[bridge.in]]
-filter = "cmd/#"
-qos = 2
-local_prefix = "from/above/"
-remote_prefix = "site/"
-`
 
 t.test('our bridge to aedes: both directions, prefixes, every QoS, retained, and a restart', async (t) => {
   const port = await freePort()
   let stop = await startAedes(port)
   t.teardown(() => stop())
-  const edge = await startEdge(t, bridge(port))
+  const edge = await startEdge(t, bridgeWithPrefixes('aedes', port))
   const device = await client(t, edge.port)
   const below = await watch(t, edge.port, 'from/above/#')
   let { operator, above } = await connectAbove(t, port)

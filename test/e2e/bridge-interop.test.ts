@@ -1,6 +1,6 @@
 /** Our bridge to mosquitto 2 in both versions of MQTT, real processes. */
 import t, { type Test } from 'tap'
-import { arrives, client, startEdge, startMosquitto, watch } from './interop-stage.ts'
+import { arrives, bridgeWithPrefixes, client, startEdge, startMosquitto, watch } from './interop-stage.ts'
 
 t.setTimeout(115_000)
 
@@ -66,28 +66,7 @@ for (const protocol of ['5', '3.1.1'] as const) {
 
 async function ourBridge(t: Test, protocol: string) {
   const mosquitto = await startMosquitto(t, '')
-  const edge = await startEdge(
-    t,
-    `
-[[bridge]]
-name = "mosquitto"
-address = "tcp://127.0.0.1:${mosquitto.port}"
-protocol = "${protocol}"
-reconnect_min_ms = 100
-reconnect_max_ms = 500
-
-[[bridge.out]]
-filter = "up/#"
-qos = 2
-remote_prefix = "site/"
-
-[[bridge.in]]
-filter = "cmd/#"
-qos = 2
-local_prefix = "from/above/"
-remote_prefix = "site/"
-`,
-  )
+  const edge = await startEdge(t, bridgeWithPrefixes('mosquitto', mosquitto.port, `protocol = "${protocol}"\n`))
   const probe = await watch(t, mosquitto.port, 'site/up/probe')
   await arrives(await client(t, edge.port), probe)
   return { mosquitto, edge }

@@ -22,6 +22,28 @@ export async function arrives(device: MqttClient, above: Watcher): Promise<void>
   await above.quiet()
 }
 
+/** A bridge to a broker of another make: `up/#` goes up, `cmd/#` comes down, each with prefixes exchanged. */
+export function bridgeWithPrefixes(name: string, port: number, more = ''): string {
+  return `
+[[bridge]]
+name = "${name}"
+address = "tcp://127.0.0.1:${port}"
+reconnect_min_ms = 100
+reconnect_max_ms = 500
+${more}
+[[bridge.out]]
+filter = "up/#"
+qos = 2
+remote_prefix = "site/"
+
+[[bridge.in]]
+filter = "cmd/#"
+qos = 2
+local_prefix = "from/above/"
+remote_prefix = "site/"
+`
+}
+
 export async function startEdge(t: Test, bridges: string) {
   const port = await freePort()
   const folder = folderOf(t)
