@@ -7,6 +7,7 @@
  */
 import { must } from '../lib/assert.ts'
 import type { Clock } from '../ports/clock.ts'
+import { everyLane, type LossReason } from '../ports/ledger.ts'
 import type { Log } from '../ports/log.ts'
 import type { MessageLog, ReadLimit, Seq, Store, StoredMessage } from '../ports/store.ts'
 import type { Qos } from '../protocol/packet.ts'
@@ -311,6 +312,15 @@ export class Delivery {
     else this.#counters.dropped.thinned++
     if (publish.qos > 0) this.#ledger.dropped(reason, session.clientId, lane, seq)
     return true
+  }
+
+  /** The message that has this packet id is given up; of what was stored, the ledger is told. */
+  recordLoss(reason: LossReason, { clientId, lane, window }: Session, packetId: number): void {
+    const seq = window.stateOf(packetId) === SlotState.free ? 0 : window.seqOf(packetId)
+    if (seq === 0) return
+    const message = window.messageOf(packetId)
+    const ownLane = lane ?? (message === undefined ? everyLane : this.#laneRules.laneOf(message))
+    this.#ledger.dropped(reason, clientId, ownLane, seq)
   }
 
   /** A message that an earlier run had sent: only if it is still open, under its packet id. */

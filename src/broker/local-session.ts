@@ -1,6 +1,5 @@
 /** A client inside the process (ports/local.ts): a durable session whose attachment is a consumer, not a link. */
 import { assert } from '../lib/assert.ts'
-import { everyLane } from '../ports/ledger.ts'
 import type { LocalConsumer, LocalSession, LocalSessionOptions, QueueLimits } from '../ports/local.ts'
 import type { RetainedTopic } from '../ports/retained.ts'
 import type { Seq, Ticket } from '../ports/store.ts'
@@ -78,15 +77,8 @@ export class LocalClient implements LocalSession, Attachment {
   }
 
   refuse(packetId: number): void {
-    const { window, clientId } = this.#session
-    const seq = window.stateOf(packetId) === SlotState.free ? 0 : window.seqOf(packetId)
-    if (seq > 0) this.#core.ledger.dropped('remote_refused', clientId, this.#laneOf(packetId), seq)
+    this.#core.delivery.recordLoss('remote_refused', this.#session, packetId)
     this.acknowledge(packetId)
-  }
-
-  #laneOf(packetId: number): number {
-    const message = this.#session.window.messageOf(packetId)
-    return this.#session.lane ?? (message === undefined ? everyLane : this.#core.laneRules.laneOf(message))
   }
 
   resume(): void {

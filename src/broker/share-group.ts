@@ -10,7 +10,6 @@
  */
 import { assert } from '../lib/assert.ts'
 import { RingQueue } from '../lib/ring-queue.ts'
-import { everyLane, type LossReason } from '../ports/ledger.ts'
 import type { Seq } from '../ports/store.ts'
 import type { Qos } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
@@ -198,7 +197,7 @@ export class ShareGroup implements Attachment {
   abandoned(packetId: number, isReceived: boolean): void {
     if (!isReceived) {
       this.#core.counters.dropped.shareMemberGone++ // [MQTT-4.8.2-5]
-      this.#recordLoss('share_member_gone', packetId)
+      this.#core.delivery.recordLoss('share_member_gone', this.#session, packetId)
     }
     this.acknowledged(packetId)
   }
@@ -284,26 +283,18 @@ export class ShareGroup implements Attachment {
   #handOutReturned(): void {
     while (this.#returned.length > 0 && this.#hasRoom(2)) {
       const handed = this.#returned.shift() as Handed
-      const { counters, clock } = this.#core
+      const { counters, clock, delivery } = this.#core
       if (handed.message.expiresAtMs <= clock.nowMs()) {
         counters.dropped.expired++ // [MQTT-3.3.2-5]
-        this.#recordLoss('expired', handed.packetId)
+        delivery.recordLoss('expired', this.#session, handed.packetId)
       } else if (this.#handOut(handed)) {
         continue
       } else {
         counters.dropped.tooLarge++
-        this.#recordLoss('too_large', handed.packetId)
+        delivery.recordLoss('too_large', this.#session, handed.packetId)
       }
       this.#session.window.close(handed.packetId)
     }
-  }
-
-  /** Of what was stored, that is. */
-  #recordLoss(reason: LossReason, packetId: number): void {
-    const seq = this.#session.window.seqOf(packetId)
-    const message = this.#session.window.messageOf(packetId)
-    const lane = message === undefined ? everyLane : this.#core.laneRules.laneOf(message)
-    if (seq > 0) this.#core.ledger.dropped(reason, this.#session.clientId, lane, seq)
   }
 
   #open(clientId: string, isDurable: boolean): Session {
