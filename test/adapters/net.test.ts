@@ -312,3 +312,44 @@ t.test('an aborted attempt says nothing any more', async (t) => {
   await setTimeout(20) // Well beyond the time limit of the attempt.
   t.pass()
 })
+
+t.test('what many peers send at once is taken in several turns, in order, and before their ends', async (t) => {
+  const stage = await listen(t)
+  const peerCount = 10
+  const sent = Buffer.from(Array.from({ length: 60_000 }, (_, i) => i % 251))
+  /** What was taken in each turn of the event loop: a piece takes 1 ms. */
+  const turnsMs: number[] = [0]
+  const taken = new Map<RecordingOwner, Buffer[]>()
+  let isOver = false
+  const count = (): void => {
+    turnsMs.push(0)
+    if (!isOver) setImmediate(count)
+  }
+  count()
+  const ends: Promise<void>[] = []
+  for (let i = 0; i < peerCount; i++) {
+    const { client, owner } = await pair(t, stage)
+    taken.set(owner, [])
+    owner.receive = (chunk) => {
+      taken.get(owner)?.push(Buffer.from(chunk))
+      const startMs = performance.now()
+      while (performance.now() < startMs + 1);
+      turnsMs[turnsMs.length - 1] = (turnsMs.at(-1) ?? 0) + 1
+    }
+    ends.push(
+      new Promise((resolve) => {
+        owner.onClosed = () => {
+          t.same(Buffer.concat(taken.get(owner) ?? []), sent, 'all of it came before the end')
+          resolve()
+        }
+      }),
+    )
+    client.end(sent)
+  }
+  await Promise.all(ends)
+  isOver = true
+  const busiestMs = Math.max(...turnsMs)
+  const allMs = turnsMs.reduce((sum, each) => sum + each, 0)
+  t.ok(allMs >= peerCount * 2, `there was work of ${allMs} ms`)
+  t.ok(busiestMs <= 10, `${busiestMs} ms of it in one turn`)
+})

@@ -14,6 +14,7 @@ import { Failure } from '../../lib/errors.ts'
 import type { Link, LinkOwner } from '../../ports/transport.ts'
 import { formatAddress } from './address.ts'
 import { describeError } from './network-error.ts'
+import { type Reader, readTurns } from './read-turns.ts'
 
 /** For a peer that does not finish what was ended. */
 export const lingerMs = 2000
@@ -100,7 +101,8 @@ function onClose(this: Socket): void {
   ;(this as LinkedSocket)[linkOf].onClose()
 }
 
-class SocketLink implements Link {
+class SocketLink implements Link, Reader {
+  unread: Buffer | undefined = undefined
   readonly identity: string | undefined
   readonly #socket: Socket
   #remote: string | undefined
@@ -111,6 +113,7 @@ class SocketLink implements Link {
   /** The owner saw bytes buffered and waits to hear that they left. */
   #owesDrain = false
   #isEnding = false
+  #isPaused = false
   #lingerTimer: NodeJS.Timeout | undefined
 
   constructor(socket: Socket, { remote, identity }: Peer) {
@@ -128,7 +131,19 @@ class SocketLink implements Link {
   }
 
   onData(chunk: Buffer): void {
+    if (!this.#isEnding) readTurns.take(this, chunk)
+  }
+
+  deliver(chunk: Buffer): void {
     if (!this.#isEnding) this.#owner?.receive(chunk)
+  }
+
+  hold(): void {
+    this.#socket.pause()
+  }
+
+  release(): void {
+    if (!this.#isPaused) this.#socket.resume()
   }
 
   onEnd(): void {
@@ -142,6 +157,9 @@ class SocketLink implements Link {
   onClose(): void {
     probeNoMore(this.#socket)
     clearTimeout(this.#lingerTimer)
+    const { unread } = this
+    this.unread = undefined
+    if (unread !== undefined) this.deliver(unread)
     this.#owner?.onClosed(this.#failure)
   }
 
@@ -166,11 +184,13 @@ class SocketLink implements Link {
   }
 
   pause(): void {
+    this.#isPaused = true
     this.#socket.pause()
   }
 
   resume(): void {
-    this.#socket.resume()
+    this.#isPaused = false
+    if (this.unread === undefined) this.#socket.resume()
   }
 
   end(): void {

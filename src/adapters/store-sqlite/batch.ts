@@ -209,7 +209,7 @@ function json(rows: readonly unknown[]): string | null {
   return rows.length === 0 ? null : JSON.stringify(rows)
 }
 
-function packed(messages: MessagePacker): [heads: string | null, bytes: Buffer | null] {
+function packed(messages: MessagePacker): [heads: Buffer | null, bytes: Buffer | null] {
   if (messages.byteCount === 0) return [null, null]
   const { heads, bytes } = messages.take()
   return [heads, bytes]

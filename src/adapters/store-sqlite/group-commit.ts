@@ -91,6 +91,8 @@ export class GroupCommit {
       if (!(await this.#hold(batch))) break
       this.durableTicket = batch.ticket
       this.#owner.onDurable(batch.ticket)
+      // Writing out the next batch takes as long as what was just told: not both in one turn.
+      if (!this.#isClosing) await this.#turn()
     }
     this.#running = undefined
   }
@@ -104,7 +106,11 @@ export class GroupCommit {
       await this.#wait(waitMs)
     }
     this.#isGathering = false
-    if (!this.#isClosing) await new Promise<void>((resolve) => clock.afterTurn(resolve))
+    if (!this.#isClosing) await this.#turn()
+  }
+
+  #turn(): Promise<void> {
+    return new Promise((resolve) => this.#options.clock.afterTurn(resolve))
   }
 
   /** Writes `batch` until it holds. false when that cannot be waited for. */

@@ -15,7 +15,7 @@ export function encodeMessage(message: Publish): MessageText {
   const packer = new MessagePacker()
   packer.add(message)
   const { heads, bytes } = packer.take()
-  return { heads, bytes: bytes.toString('base64') }
+  return { heads: heads.toString(), bytes: bytes.toString('base64') }
 }
 
 /** @throws Failure ERR_STORE_READ */

@@ -29,7 +29,7 @@ export const messageColumns = 'flags, expires_at_ms, publisher, topic, propertie
 
 /**
  * A SELECT of `place` (0 for the first message), `at`, `extra` and the message columns, out of two SQL expressions.
- * @param heads NULL for no messages
+ * @param heads bytes of JSON text; NULL for no messages
  */
 export function unpackingSelect(heads: string, bytes: string): string {
   return `SELECT place, at, extra, flags, expires_at_ms, publisher,
@@ -37,7 +37,7 @@ export function unpackingSelect(heads: string, bytes: string): string {
       CASE property_bytes WHEN 0 THEN NULL ELSE substr(${bytes}, at + topic_bytes + payload_bytes, property_bytes) END AS properties,
       substr(${bytes}, at + topic_bytes, payload_bytes) AS payload
     FROM (SELECT key AS place, value ->> 0 AS at, value ->> 1 AS topic_bytes, value ->> 2 AS payload_bytes,
-      value ->> 3 AS property_bytes, value ->> 4 AS flags, value ->> 5 AS expires_at_ms, value ->> 6 AS publisher, value ->> 7 AS extra FROM json_each(${heads}))`
+      value ->> 3 AS property_bytes, value ->> 4 AS flags, value ->> 5 AS expires_at_ms, value ->> 6 AS publisher, value ->> 7 AS extra FROM json_each(CAST(${heads} AS TEXT)))`
 }
 
 /** One row of a `packingSelect`. */
@@ -81,11 +81,14 @@ export function packingSelect({ from, key, where, lane = 'NULL', atMs = 'NULL' }
 
 const none = Buffer.alloc(0)
 
+/** Heads are written as bytes: strings that are put together live until the commit and cost more than all else of it. */
 export class MessagePacker {
   readonly #out = new OutputBuffer()
-  #heads = ''
-  #publisher = ''
-  #publisherText = '""'
+  readonly #heads = new OutputBuffer()
+  #publisher: string | undefined
+  /** Where the last publisher stands in `#heads`, as JSON. Publishers come in runs. */
+  #publisherStart = 0
+  #publisherEnd = 0
 
   get byteCount(): number {
     return this.#out.byteCount
@@ -105,27 +108,79 @@ export class MessagePacker {
     if (blockBytes > 0) encodeProperties(out, publish.properties, blockBytes)
     const propertyBytes = out.length - start - topicBytes - payloadBytes
 
-    const flags = (publish.qos << 1) | (publish.retain ? 1 : 0)
-    const expiry = publish.expiresAtMs === Number.POSITIVE_INFINITY ? 'null' : Math.ceil(publish.expiresAtMs)
-    const publisher = this.#quote(publish.publisher)
-    const comma = start === 0 ? '' : ','
-    this.#heads += `${comma}[${start + 1},${topicBytes},${payloadBytes},${propertyBytes},${flags},${expiry},${publisher},${extra}]`
+    const heads = this.#heads
+    heads.ensure(headBytesMax + publish.publisher.length * escapedBytesMax)
+    heads.bytes[heads.length++] = start === 0 ? openBracket : comma
+    heads.bytes[heads.length++] = openBracket
+    writeNumber(heads, start + 1)
+    writeNumber(heads, topicBytes)
+    writeNumber(heads, payloadBytes)
+    writeNumber(heads, propertyBytes)
+    writeNumber(heads, (publish.qos << 1) | (publish.retain ? 1 : 0))
+    if (publish.expiresAtMs === Number.POSITIVE_INFINITY) writeText(heads, 'null,')
+    else writeNumber(heads, Math.ceil(publish.expiresAtMs))
+    this.#writePublisher(publish.publisher)
+    writeNumber(heads, extra)
+    heads.bytes[heads.length - 1] = closeBracket
     return out.length - start
   }
 
-  /** Everything added; the packer is not used any more. `bytes` belongs to the caller. */
-  take(): { heads: string; bytes: Buffer } {
-    return { heads: `[${this.#heads}]`, bytes: this.#out.take()[0] ?? none }
+  /** Everything added; the packer is not used any more. Both belong to the caller. */
+  take(): { heads: Buffer; bytes: Buffer } {
+    const heads = this.#heads
+    heads.ensure(1)
+    heads.bytes[heads.length++] = closeBracket
+    return { heads: heads.take()[0] ?? none, bytes: this.#out.take()[0] ?? none }
   }
 
-  /** As JSON. Publishers come in runs. */
-  #quote(publisher: string): string {
-    if (publisher !== this.#publisher) {
+  #writePublisher(publisher: string): void {
+    const heads = this.#heads
+    const start = heads.length
+    if (publisher === this.#publisher) {
+      for (let i = this.#publisherStart; i < this.#publisherEnd; i++)
+        heads.bytes[heads.length++] = heads.bytes[i] as number
+    } else {
+      writeText(heads, `${JSON.stringify(publisher)},`)
       this.#publisher = publisher
-      this.#publisherText = JSON.stringify(publisher)
     }
-    return this.#publisherText
+    this.#publisherStart = start
+    this.#publisherEnd = heads.length
   }
+}
+
+const comma = 0x2c
+const openBracket = 0x5b
+const closeBracket = 0x5d
+const digitZero = 0x30
+
+/** Of a head without its publisher: seven numbers and their commas. */
+const headBytesMax = 200
+
+/** Of one UTF-16 unit in JSON: `\u0000`. */
+const escapedBytesMax = 6
+
+/** A whole number and a comma. There is room. */
+function writeNumber(out: OutputBuffer, value: number): void {
+  if (value < 0 || value > 0x7fff_ffff) {
+    writeText(out, `${value},`)
+    return
+  }
+  const { bytes } = out
+  let end = out.length + 1
+  for (let limit = 10; value >= limit; limit *= 10) end++
+  let rest = value
+  for (let i = end - 1; i >= out.length; i--) {
+    const more = (rest / 10) | 0
+    bytes[i] = digitZero + rest - more * 10
+    rest = more
+  }
+  bytes[end] = comma
+  out.length = end + 1
+}
+
+/** There is room. */
+function writeText(out: OutputBuffer, text: string): void {
+  out.length += out.bytes.write(text, out.length, 'utf8')
 }
 
 type Head = readonly [

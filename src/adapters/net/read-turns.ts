@@ -1,0 +1,78 @@
+/**
+ * How much of what sockets bring is taken in one turn of the event loop. The system hands over all that is there, so
+ * fifty busy clients would be read in one turn, and timers, commits and everybody else would wait for that long. What
+ * is over stays with its socket, which is not read on, and is taken in the next turns: first come, first served.
+ */
+import { RingQueue } from '../../lib/ring-queue.ts'
+
+/** For so long sockets are read before it is somebody else's turn. */
+const turnMs = 2
+
+/** So much is taken without looking at the time. */
+const pieceBytes = 16_384
+
+export interface Reader {
+  /** What was read of it and not taken yet: nothing more is read meanwhile. */
+  unread: Buffer | undefined
+  deliver(chunk: Buffer): void
+  hold(): void
+  release(): void
+}
+
+class ReadTurns {
+  readonly #waiting = new RingQueue<Reader>(Number.POSITIVE_INFINITY)
+  /** Taken since the time was last looked at. */
+  #byteCount = 0
+  /** 0 = so little came lately that it need not be known when a turn ends. */
+  #endsAtMs = 0
+
+  /** Comes from a socket. */
+  take(reader: Reader, chunk: Buffer): void {
+    const rest = this.#waiting.length > 0 ? chunk : this.#deliver(reader, chunk)
+    if (rest === undefined) return
+    reader.unread = rest
+    reader.hold()
+    this.#waiting.push(reader)
+  }
+
+  /** @returns what is left when the time is over */
+  #deliver(reader: Reader, chunk: Buffer): Buffer | undefined {
+    for (let start = 0; ; start += pieceBytes) {
+      if (this.#byteCount >= pieceBytes && this.#isOver()) return start === 0 ? chunk : chunk.subarray(start)
+      const isLast = chunk.length - start <= pieceBytes
+      const piece = start === 0 && isLast ? chunk : chunk.subarray(start, start + pieceBytes)
+      this.#byteCount += piece.length
+      reader.deliver(piece)
+      if (isLast) return undefined
+    }
+  }
+
+  #isOver(): boolean {
+    const nowMs = performance.now()
+    if (this.#endsAtMs === 0) {
+      this.#endsAtMs = nowMs + turnMs
+      setImmediate(this.#nextTurn)
+    }
+    this.#byteCount = 0
+    return nowMs >= this.#endsAtMs
+  }
+
+  readonly #nextTurn = (): void => {
+    this.#endsAtMs = performance.now() + turnMs
+    for (let count = this.#waiting.length; count > 0 && performance.now() < this.#endsAtMs; count--) {
+      const reader = this.#waiting.shift() as Reader
+      const { unread } = reader
+      // Taken already when the socket closed.
+      if (unread === undefined) continue
+      reader.unread = this.#deliver(reader, unread)
+      if (reader.unread === undefined) reader.release()
+      else this.#waiting.push(reader)
+    }
+    this.#byteCount = 0
+    if (this.#waiting.length > 0) setImmediate(this.#nextTurn)
+    else this.#endsAtMs = 0
+  }
+}
+
+/** Of the process: there is one event loop. */
+export const readTurns = new ReadTurns()
