@@ -28,6 +28,7 @@ import { Batch } from './batch.ts'
 import { CommitPace } from './commit-pace.ts'
 import type { CommitWriter } from './commit-writer.ts'
 import { type Connection, isSqliteError, type SqliteError } from './connection.ts'
+import { FileSize } from './file-size.ts'
 import { FileWatch, writtenByProcess } from './file-watch.ts'
 import { FlashBudget } from './flash-budget.ts'
 import { GroupCommit } from './group-commit.ts'
@@ -114,6 +115,9 @@ export class SqliteStore implements Store {
   readonly #clock: SystemClock
   readonly #commits: GroupCommit
   readonly #claims = new SoleClaims()
+  readonly #log: Log
+  readonly #fileSize = new FileSize()
+  #isShrinkDue = false
   #trimTimer: Timer | undefined
   #trimmedSeq: Seq
   #spaceTimer: Timer | undefined
@@ -138,6 +142,7 @@ export class SqliteStore implements Store {
     this.#freeBytesMin = options.freeBytesMin ?? 0
     this.#freePercentMin = options.freePercentMin ?? 0
     this.#clock = options.clock
+    this.#log = options.log
     this.#trimmedSeq = parts.files.extent.trimmedSeq
     this.#seqCeiling = parts.files.extent.seqCeiling
     const { commitIntervalMs, flashBudget } = options
@@ -288,12 +293,14 @@ export class SqliteStore implements Store {
     if (isTidyDue) this.#nextTidyMs = lastMs
     if (isCeilingDue) this.#seqCeiling = seqCeiling
     this.log.onCommitted(batch.lastSeq, trims)
+    if (trims !== undefined && this.log.nextTrims === undefined) void this.#lookAtSize()
     this.#trimSoon()
     return undefined
   }
 
   /** Before each write. What cannot be put in order now is tried again before the next one. */
   async #mend(): Promise<void> {
+    if (this.#isShrinkDue && !this.#isDamaged) await this.#shrink()
     const nowMs = this.#clock.nowMs()
     const isLookDue = nowMs >= this.#nextLookMs
     if (!isLookDue && !this.#isDamaged) return
@@ -357,6 +364,25 @@ export class SqliteStore implements Store {
 
   async #makeRoom(): Promise<boolean> {
     return this.log.nextTrims !== undefined && (await this.#write(new Batch(0), 'room')) === undefined
+  }
+
+  /** Everything was trimmed that can be: between two commits the file may become smaller. */
+  async #lookAtSize(): Promise<void> {
+    const isWasteful = await this.#fileSize.isWasteful(this.#files.reader, this.#clock.nowMs()).catch(() => false)
+    if (!isWasteful || this.#closed !== undefined) return
+    this.#isShrinkDue = true
+    this.#commits.join()
+  }
+
+  async #shrink(): Promise<void> {
+    this.#isShrinkDue = false
+    try {
+      await this.#fileSize.shrink(this.#files.writer, this.#clock.nowMs())
+      this.#log.info({ path: this.#path }, 'store gave room on the disk back')
+    } catch (error) {
+      if (!isSqliteError(error)) throw error
+      this.#log.warn({ path: this.#path, err: error.message }, 'store cannot give room on the disk back')
+    }
   }
 
   #trimSoon(): void {
