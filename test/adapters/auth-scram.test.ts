@@ -2,6 +2,7 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { formatCredentials, makeCredentials, parseCredentials } from '../../src/adapters/auth-scram/credentials.ts'
+import { prepared } from '../../src/adapters/auth-scram/saslprep.ts'
 import { ScramSha256 } from '../../src/adapters/auth-scram/scram.ts'
 import { changeUser, isUserName, readUsers } from '../../src/adapters/auth-scram/users-file.ts'
 import { Failure } from '../../src/lib/errors.ts'
@@ -130,6 +131,36 @@ t.test('names with a comma, an equals sign or another form of a letter are found
   t.match(exchanged(scram, new ScramClient('cafe\u0301', 'x')), { kind: 'proved', username: 'caf\u00e9' })
 })
 
+t.test('names and passwords are prepared by SASLprep', async (t) => {
+  const examples: [text: string, outcome: string | undefined][] = [
+    ['I\u00adX', 'IX'],
+    ['user', 'user'],
+    ['USER', 'USER'],
+    ['\u00aa', 'a'],
+    ['\u2168', 'IX'],
+    ['\u0007', undefined],
+    ['\u0627\u0031', undefined],
+    ['a\u00a0b\u3000c', 'a b c'],
+    ['a\u200bb', 'a b'],
+    ['a\u200cb\ufeff', 'ab'],
+    ['\ue000', undefined],
+    ['\u{1fffe}', undefined],
+    ['\ud800', undefined],
+    ['\u206a', undefined],
+    ['\u{e0041}', undefined],
+    ['\u05d0\u05d1', '\u05d0\u05d1'],
+    ['\u05d0 1 \u05d1', '\u05d0 1 \u05d1'],
+    ['\u05d0a\u05d1', undefined],
+    ['a\u05d0', undefined],
+    ['\u05d0.', undefined],
+    ['pa\u{1f511}ss', 'pa\u{1f511}ss'],
+  ]
+  for (const [text, outcome] of examples) t.equal(prepared(text), outcome, JSON.stringify(text))
+  const scram = new ScramSha256(usersFile(t), new SeededRandom(1))
+  t.match(exchanged(scram, new ScramClient('us\u00ader', 'pencil')), { kind: 'proved', username: 'user' })
+  t.equal(exchanged(scram, new ScramClient('us\u202eer', 'pencil')).kind, 'refused')
+})
+
 t.test('the file of users', async (t) => {
   await t.test('is read again on demand', async (t) => {
     const path = usersFile(t)
@@ -180,6 +211,8 @@ t.test('tidegate passwd', async (t) => {
   t.equal(exchanged(scram, new ScramClient('pump-7', 'secret')).kind, 'proved')
   t.match(await passwd(['a:b'], 'secret\n'), { code: 2, stderr: /no colon/ })
   t.match(await passwd(['pump-7']), { code: 2, stderr: /empty/ })
+  t.match(await passwd(['pump-7'], 'se\u202ecret\n'), { code: 2, stderr: /invisible/ })
+  t.match(await passwd(['pu\u202emp'], 'secret\n'), { code: 2, stderr: /visible/ })
   t.match(await passwd(['--delete', 'pump-7']), { code: 0, stdout: 'deleted  pump-7\n' })
   t.same([...readUsers(path)], [])
 })

@@ -123,7 +123,7 @@ export class FuzzedConnections {
     conversation.send(this.#packets.oneIn(mutatedOneIn) ? this.#packets.mutated(frame) : frame)
   }
 
-  /** Other work on the machine may take the processor away once, and not three times in a row. */
+  /** A collection of garbage may fall into one, and not into three in a row. */
   #serveFreshClient(): void {
     let ms = this.#serveMs()
     for (let tries = 1; tries < 3 && ms > serveMsMax; tries++) ms = Math.min(ms, this.#serveMs())
@@ -131,15 +131,18 @@ export class FuzzedConnections {
     if (ms > this.#slowestServeMs) this.#slowestServeMs = ms
   }
 
+  /** Time passed or processor time, whichever is less: other work on the machine may take the processor away. */
   #serveMs(): number {
     const startedAtMs = performance.now()
+    const startedWith = process.cpuUsage()
     const client = this.#broker.connect({ clientId: 'fresh', version: 5 })
     client.subscribe('fresh/topic', { qos: 1 })
     client.publish('fresh/topic', 'served', { qos: 1 })
     const isServed = client.takePayloads().includes('served')
     client.disconnect()
     if (!isServed) throw new Error('a fresh client was not served')
-    return performance.now() - startedAtMs
+    const { user, system } = process.cpuUsage(startedWith)
+    return Math.min(performance.now() - startedAtMs, (user + system) / 1000)
   }
 }
 

@@ -3,6 +3,8 @@
  * Written as `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey` in base64, the form that PostgreSQL uses.
  */
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
+import { must } from '../../lib/assert.ts'
+import { prepared } from './saslprep.ts'
 
 export interface Credentials {
   readonly iterations: number
@@ -11,8 +13,10 @@ export interface Credentials {
   readonly serverKey: Buffer
 }
 
+/** @param password one that can be `prepared` */
 export function makeCredentials(password: string, salt: Buffer, iterations: number): Credentials {
-  const saltedPassword = pbkdf2Sync(prepared(password), salt, iterations, 32, 'sha256')
+  const text = must(prepared(password), 'password that SASLprep takes')
+  const saltedPassword = pbkdf2Sync(text, salt, iterations, 32, 'sha256')
   const clientKey = hmac(saltedPassword, 'Client Key')
   return { iterations, salt, storedKey: sha256(clientKey), serverKey: hmac(saltedPassword, 'Server Key') }
 }
@@ -30,11 +34,6 @@ export function parseCredentials(text: string): Credentials | undefined {
   const [salt, storedKey, serverKey] = fields.map((field) => Buffer.from(field, 'base64'))
   if (salt === undefined || storedKey?.length !== 32 || serverKey?.length !== 32) return undefined
   return { iterations: Number(iterations), salt, storedKey, serverKey }
-}
-
-/** Names and passwords that look the same are the same: what SASLprep asks for, as far as Unicode's NFKC goes. */
-export function prepared(text: string): string {
-  return text.normalize('NFKC')
 }
 
 export function hmac(key: Buffer, text: string): Buffer {

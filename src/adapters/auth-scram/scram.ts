@@ -11,7 +11,8 @@ import { timingSafeEqual } from 'node:crypto'
 import type { AuthenticationExchange, AuthenticationMethod, AuthenticationStep } from '../../ports/auth.ts'
 import type { Random } from '../../ports/random.ts'
 import { ReasonCode } from '../../protocol/reason.ts'
-import { type Credentials, hmac, prepared, sha256 } from './credentials.ts'
+import { type Credentials, hmac, sha256 } from './credentials.ts'
+import { prepared } from './saslprep.ts'
 import { readUsers } from './users-file.ts'
 
 const nonceBytes = 18
@@ -108,11 +109,11 @@ function parseClientFirst(message: string) {
   const [, header = '', actingFor, bare = '', name = '', nonce = ''] = match
   if (/=(?!2C|3D)/.test(name)) return undefined
   const username = unescaped(name)
-  if (actingFor !== undefined && unescaped(actingFor) !== username) return undefined
+  if (username === undefined || (actingFor !== undefined && unescaped(actingFor) !== username)) return undefined
   return { header, bare, username, nonce }
 }
 
-function unescaped(name: string): string {
+function unescaped(name: string): string | undefined {
   return prepared(name.replaceAll('=2C', ',').replaceAll('=3D', '='))
 }
 

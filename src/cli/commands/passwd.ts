@@ -37,11 +37,14 @@ export function addPasswd(program: Command): void {
 }
 
 async function passwd(name: string, options: PasswdOptions): Promise<void> {
-  const { makeCredentials, prepared } = await import('../../adapters/auth-scram/credentials.ts')
+  const { makeCredentials } = await import('../../adapters/auth-scram/credentials.ts')
+  const { prepared } = await import('../../adapters/auth-scram/saslprep.ts')
   const { changeUser, isUserName } = await import('../../adapters/auth-scram/users-file.ts')
   const user = prepared(name)
   const iterations = Number(options.iterations)
-  if (!isUserName(user)) return misused(`a user name has 1 to 256 characters and no colon: ${JSON.stringify(name)}`)
+  if (user === undefined || !isUserName(user)) {
+    return misused(`a user name has 1 to 256 visible characters and no colon: ${JSON.stringify(name)}`)
+  }
   if (!Number.isInteger(iterations) || iterations < iterationsMin || iterations > 10_000_000) {
     return misused(`--iterations takes a whole number 4096..10000000, got ${options.iterations}`)
   }
@@ -52,6 +55,9 @@ async function passwd(name: string, options: PasswdOptions): Promise<void> {
   }
   const password = await askPassword(user)
   if (password === '') return misused('the password is empty')
+  if (prepared(password) === undefined) {
+    return misused('the password has invisible characters, or mixes scripts of both directions: SCRAM takes none such')
+  }
   const wasThere = changeUser(options.file, user, makeCredentials(password, randomBytes(saltBytes), iterations))
   print(`${wasThere ? 'changed ' : 'added   '} ${user}`)
 }
