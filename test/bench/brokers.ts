@@ -25,8 +25,7 @@ export type Carrier = 'tcp' | 'tls' | 'ws'
 /** Tidegate first, then the peers that are installed and can do it. */
 export function brokersFor({ carrier, load }: { carrier: Carrier; load: readonly string[] }): BrokerName[] {
   const names: BrokerName[] = ['tidegate']
-  // Debian's mosquitto does not open a WebSocket listener everywhere.
-  if (mosquitto !== undefined && carrier !== 'ws') names.push('mosquitto')
+  if (mosquitto !== undefined) names.push('mosquitto')
   const isMqtt5 = load.includes('-v')
   if (carrier === 'tcp' && !isMqtt5 && existsSync(aedes)) names.push('aedes')
   return names
@@ -102,7 +101,10 @@ function startTidegate(folder: string, port: number, carrier: Carrier): ChildPro
 function startMosquitto(folder: string, port: number, carrier: Carrier): ChildProcess {
   const config = join(folder, 'mosquitto.conf')
   const lines = [
+    // 2.0.11 ends at once when all of its listeners are for WebSocket.
+    ...(carrier === 'ws' ? [`listener 0 ${join(folder, 'unused.sock')}`] : []),
     `listener ${port} 127.0.0.1`,
+    ...(carrier === 'ws' ? ['protocol websockets'] : []),
     'allow_anonymous true',
     'max_queued_messages 0',
     'max_inflight_messages 100',

@@ -1,8 +1,8 @@
-/** Messages through the broker: QoS, sessions, retained, wills, order, and what happens when there is no room. */
+/** Messages through the broker: QoS, sessions, order, and what happens when there is no room. */
 import t from 'tap'
 import { MemoryDisk } from '../../src/adapters/store-memory/disk.ts'
 import { MemoryStore } from '../../src/adapters/store-memory/store.ts'
-import { type Ack, type Connect, type Disconnect, PacketType, type Will } from '../../src/protocol/packet.ts'
+import { type Ack, type Connect, type Disconnect, PacketType } from '../../src/protocol/packet.ts'
 import { Publish } from '../../src/protocol/packets/publish.ts'
 import { ReasonCode } from '../../src/protocol/reason.ts'
 import { SeededRandom } from '../fakes/seeded-random.ts'
@@ -392,83 +392,6 @@ t.test('the oldest messages go when the backlog is over its bounds, and are coun
   t.equal(second.takePayloads()[0], '6')
 })
 
-t.test('retained messages: kept, replaced, cleared by an empty payload [MQTT-3.3.1-6] [MQTT-3.3.1-7]', async (t) => {
-  const broker = await TestBroker.start()
-  const publisher = broker.connect({ clientId: 'p' })
-  publisher.publish('a/b', '1', { retain: true })
-  publisher.publish('a/b', '2', { retain: true, qos: 1 })
-  publisher.publish('$SYS/x', 'refused', { retain: true })
-  const subscriber = broker.connect({ clientId: 's' })
-  subscriber.subscribe('#', { qos: 1 })
-  const message = subscriber.takePublish()
-  t.equal(message.payload.toString(), '2')
-  t.equal(message.retain, true, 'the flag is set for a new subscription [MQTT3-3.3.1-8]')
-  t.same(subscriber.takePayloads(), [])
-  publisher.publish('a/b', '', { retain: true })
-  t.equal(subscriber.takePublish().payloadByteCount, 0, 'those who are there hear of it')
-  const late = broker.connect({ clientId: 'late' })
-  late.subscribe('a/+')
-  t.same(late.takePayloads(), [])
-})
-
-t.test('retain handling 0, 1 and 2 [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]', async (t) => {
-  const broker = await TestBroker.start()
-  broker.connect({ clientId: 'p' }).publish('a', 'r', { retain: true })
-  const client = broker.connect({ clientId: 'c', version: 5 })
-  const retainedAfter = (retainHandling: 0 | 1 | 2) => {
-    client.subscribe('a', { retainHandling })
-    return client.takePayloads().length
-  }
-  t.equal(retainedAfter(2), 0)
-  t.equal(retainedAfter(1), 0, 'the subscription was there already')
-  t.equal(retainedAfter(0), 1)
-  client.send({ type: PacketType.unsubscribe, packetId: 9, topicFilters: ['a'], properties: undefined })
-  t.equal(retainedAfter(1), 1, 'now it is new')
-})
-
-t.test(
-  'Retain As Published keeps the flag [MQTT-3.3.1-13], without it the flag is cleared [MQTT-3.3.1-12]',
-  async (t) => {
-    const broker = await TestBroker.start()
-    const kept = broker.connect({ clientId: 'kept', version: 5 })
-    kept.subscribe('a', { retainAsPublished: true })
-    const cleared = broker.connect({ clientId: 'cleared', version: 5 })
-    cleared.subscribe('a')
-    broker.connect({ clientId: 'p' }).publish('a', 'x', { retain: true })
-    t.equal(kept.takePublish().retain, true)
-    t.equal(cleared.takePublish().retain, false)
-  },
-)
-
-t.test('retained messages are bounded in number and bytes', async (t) => {
-  const broker = await TestBroker.start({ settings: { retainedCountMax: 2, retainedBytesMax: 10 } })
-  const publisher = broker.connect({ clientId: 'p' })
-  publisher.publish('a', '12345', { retain: true })
-  publisher.publish('b', '1234567', { retain: true })
-  publisher.publish('b', '12', { retain: true })
-  publisher.publish('c', '1', { retain: true })
-  publisher.publish('a', '54321', { retain: true })
-  t.equal(broker.broker.counters.retainedRefused, 2)
-  const subscriber = broker.connect({ clientId: 's' })
-  subscriber.subscribe('#')
-  t.same(subscriber.takePayloads().sort(), ['12', '54321'])
-})
-
-t.test('retained messages survive a restart', async (t) => {
-  const clock = new VirtualClock()
-  const disk = new MemoryDisk()
-  const start = () => TestBroker.start({ clock, store: new MemoryStore({ clock, random: new SeededRandom(2), disk }) })
-  const before = await start()
-  const publisher = before.connect({ clientId: 'p' })
-  publisher.publish('a', 'kept', { retain: true })
-  publisher.publish('b', 'gone', { retain: true })
-  publisher.publish('b', '', { retain: true })
-  const after = await start()
-  const subscriber = after.connect({ clientId: 's' })
-  subscriber.subscribe('#')
-  t.same(subscriber.takePayloads(), ['kept'])
-})
-
 t.test('No Local: a client does not get its own messages back [MQTT-3.8.3-3]', async (t) => {
   const broker = await TestBroker.start()
   for (const client of [broker.connect({ clientId: 'c', version: 5 }), broker.connect(durable('d'))]) {
@@ -542,85 +465,6 @@ t.test('a PUBLISH with a Subscription Identifier from a client is a protocol err
   const client = broker.connect({ clientId: 'c', version: 5 })
   client.publish('a', 'x', { properties: { subscriptionIdentifiers: [1] } })
   t.equal((client.take(PacketType.disconnect) as Disconnect).reasonCode, ReasonCode.protocolError)
-})
-
-t.test('wills', async (t) => {
-  const will = (delay?: number): Will => ({
-    topic: 'will',
-    payload: Buffer.from('gone'),
-    qos: 1,
-    retain: false,
-    properties: delay === undefined ? undefined : { willDelayInterval: delay },
-  })
-  async function world() {
-    const broker = await TestBroker.start()
-    const watcher = broker.connect({ clientId: 'w' })
-    watcher.subscribe('will')
-    return { broker, heard: () => watcher.takePayloads().length }
-  }
-  await t.test('are published when the connection is lost [MQTT-3.1.2-8]', async (t) => {
-    const { broker, heard } = await world()
-    broker.connect({ clientId: 'c', will: will() }).drop()
-    t.equal(heard(), 1)
-  })
-  await t.test('are dropped by a normal DISCONNECT [MQTT-3.1.2-10] [MQTT-3.14.4-3]', async (t) => {
-    const { broker, heard } = await world()
-    broker.connect({ clientId: 'c', will: will() }).disconnect()
-    t.equal(heard(), 0)
-  })
-  await t.test('are published by DISCONNECT with will message', async (t) => {
-    const { broker, heard } = await world()
-    broker
-      .connect({ clientId: 'c', version: 5, will: will() })
-      .send({ type: PacketType.disconnect, reasonCode: ReasonCode.disconnectWithWill, properties: undefined })
-    t.equal(heard(), 1)
-  })
-  await t.test('wait for their delay', async (t) => {
-    const { broker, heard } = await world()
-    broker.connect({ ...durable('c'), will: will(10) }).drop()
-    broker.passMs(9500)
-    t.equal(heard(), 0)
-    broker.passMs(1000)
-    t.equal(heard(), 1)
-    broker.passMs(20_000)
-    t.equal(heard(), 0, 'once')
-  })
-  await t.test('are not published when the client is back before that [MQTT-3.1.3-9]', async (t) => {
-    const { broker, heard } = await world()
-    broker.connect({ ...durable('c'), will: will(10) }).drop()
-    broker.passMs(5000)
-    broker.connect(durable('c'))
-    broker.passMs(20_000)
-    t.equal(heard(), 0)
-  })
-  await t.test('are published when the session ends before their delay is over', async (t) => {
-    const { broker, heard } = await world()
-    broker.connect({ ...durable('c'), will: will(100), properties: { sessionExpiryInterval: 5 } }).drop()
-    broker.passMs(6000)
-    t.equal(heard(), 1)
-  })
-  await t.test('of a session that was taken over: with delay dropped, without published', async (t) => {
-    const { broker, heard } = await world()
-    broker.connect({ ...durable('c'), will: will(10) })
-    broker.connect({ ...durable('c'), will: will() })
-    broker.passMs(20_000)
-    t.equal(heard(), 0)
-    broker.connect(durable('c'))
-    t.equal(heard(), 1)
-  })
-  await t.test('survive a restart of the broker, and go to those who are subscribed by then', async (t) => {
-    const clock = new VirtualClock()
-    const disk = new MemoryDisk()
-    const start = () =>
-      TestBroker.start({ clock, store: new MemoryStore({ clock, random: new SeededRandom(2), disk }) })
-    const before = await start()
-    before.connect(durable('w')).subscribe('will', { qos: 1 })
-    before.connect({ ...durable('c'), will: will(10) })
-    const after = await start()
-    after.passMs(11_000)
-    const watcher = after.connect(durable('w'))
-    t.same(watcher.takePayloads(), ['gone'])
-  })
 })
 
 t.test('a mountpoint is put before every topic and taken off again, whatever the client says', async (t) => {

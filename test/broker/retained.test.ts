@@ -1,11 +1,15 @@
-/** Retained messages by the thousand: new subscribers get them in slices, and nobody else waits for that. */
+/** Retained messages: what is kept, who gets it, and that thousands of them come in slices that nobody else waits for. */
 import t from 'tap'
+import { MemoryDisk } from '../../src/adapters/store-memory/disk.ts'
+import { MemoryStore } from '../../src/adapters/store-memory/store.ts'
 import { encodePacket } from '../../src/protocol/encode.ts'
 import { OutputBuffer } from '../../src/protocol/output.ts'
 import { PacketType, type Qos, type SubscriptionRequest } from '../../src/protocol/packet.ts'
 import { encodePublish, Publish } from '../../src/protocol/packets/publish.ts'
 import { ReasonCode } from '../../src/protocol/reason.ts'
+import { SeededRandom } from '../fakes/seeded-random.ts'
 import { TestBroker, type TestClient } from '../fakes/test-broker.ts'
+import { VirtualClock } from '../fakes/virtual-clock.ts'
 
 const settings = { retainedCountMax: 5000, retainedBytesMax: 1_000_000 }
 
@@ -38,6 +42,83 @@ function subscribeOnly(client: TestClient, topicFilter: string, qos: Qos = 0): v
 function publishesOf(client: TestClient): Publish[] {
   return client.takeAll().filter((packet) => packet instanceof Publish)
 }
+
+t.test('retained messages: kept, replaced, cleared by an empty payload [MQTT-3.3.1-6] [MQTT-3.3.1-7]', async (t) => {
+  const broker = await TestBroker.start()
+  const publisher = broker.connect({ clientId: 'p' })
+  publisher.publish('a/b', '1', { retain: true })
+  publisher.publish('a/b', '2', { retain: true, qos: 1 })
+  publisher.publish('$SYS/x', 'refused', { retain: true })
+  const subscriber = broker.connect({ clientId: 's' })
+  subscriber.subscribe('#', { qos: 1 })
+  const message = subscriber.takePublish()
+  t.equal(message.payload.toString(), '2')
+  t.equal(message.retain, true, 'the flag is set for a new subscription [MQTT3-3.3.1-8]')
+  t.same(subscriber.takePayloads(), [])
+  publisher.publish('a/b', '', { retain: true })
+  t.equal(subscriber.takePublish().payloadByteCount, 0, 'those who are there hear of it')
+  const late = broker.connect({ clientId: 'late' })
+  late.subscribe('a/+')
+  t.same(late.takePayloads(), [])
+})
+
+t.test('retain handling 0, 1 and 2 [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]', async (t) => {
+  const broker = await TestBroker.start()
+  broker.connect({ clientId: 'p' }).publish('a', 'r', { retain: true })
+  const client = broker.connect({ clientId: 'c', version: 5 })
+  const retainedAfter = (retainHandling: 0 | 1 | 2) => {
+    client.subscribe('a', { retainHandling })
+    return client.takePayloads().length
+  }
+  t.equal(retainedAfter(2), 0)
+  t.equal(retainedAfter(1), 0, 'the subscription was there already')
+  t.equal(retainedAfter(0), 1)
+  client.send({ type: PacketType.unsubscribe, packetId: 9, topicFilters: ['a'], properties: undefined })
+  t.equal(retainedAfter(1), 1, 'now it is new')
+})
+
+t.test(
+  'Retain As Published keeps the flag [MQTT-3.3.1-13], without it the flag is cleared [MQTT-3.3.1-12]',
+  async (t) => {
+    const broker = await TestBroker.start()
+    const kept = broker.connect({ clientId: 'kept', version: 5 })
+    kept.subscribe('a', { retainAsPublished: true })
+    const cleared = broker.connect({ clientId: 'cleared', version: 5 })
+    cleared.subscribe('a')
+    broker.connect({ clientId: 'p' }).publish('a', 'x', { retain: true })
+    t.equal(kept.takePublish().retain, true)
+    t.equal(cleared.takePublish().retain, false)
+  },
+)
+
+t.test('retained messages are bounded in number and bytes', async (t) => {
+  const broker = await TestBroker.start({ settings: { retainedCountMax: 2, retainedBytesMax: 10 } })
+  const publisher = broker.connect({ clientId: 'p' })
+  publisher.publish('a', '12345', { retain: true })
+  publisher.publish('b', '1234567', { retain: true })
+  publisher.publish('b', '12', { retain: true })
+  publisher.publish('c', '1', { retain: true })
+  publisher.publish('a', '54321', { retain: true })
+  t.equal(broker.broker.counters.retainedRefused, 2)
+  const subscriber = broker.connect({ clientId: 's' })
+  subscriber.subscribe('#')
+  t.same(subscriber.takePayloads().sort(), ['12', '54321'])
+})
+
+t.test('retained messages survive a restart', async (t) => {
+  const clock = new VirtualClock()
+  const disk = new MemoryDisk()
+  const start = () => TestBroker.start({ clock, store: new MemoryStore({ clock, random: new SeededRandom(2), disk }) })
+  const before = await start()
+  const publisher = before.connect({ clientId: 'p' })
+  publisher.publish('a', 'kept', { retain: true })
+  publisher.publish('b', 'gone', { retain: true })
+  publisher.publish('b', '', { retain: true })
+  const after = await start()
+  const subscriber = after.connect({ clientId: 's' })
+  subscriber.subscribe('#')
+  t.same(subscriber.takePayloads(), ['kept'])
+})
 
 t.test('a subscriber of # gets each retained message once, and live ones in between', async (t) => {
   const { broker, publisher } = await brokerWith(3000)
