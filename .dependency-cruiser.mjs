@@ -15,7 +15,7 @@ const mayImport = {
   admin: ['ports', 'lib'],
   node: ['adapters', 'admin', 'broker', 'bridge', 'gateway', 'ports', 'protocol', 'config', 'lib'],
   cli: [
-    'adapters/(net|auth-scram|certificates|serial-port|log-pino|system)',
+    'adapters/(net|auth-scram|certificates|serial-port|serial-tcp|log-pino|system)',
     'admin',
     'gateway',
     'ports',

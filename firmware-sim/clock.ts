@@ -26,3 +26,7 @@ export class SystemClock implements DeviceClock {
     return { cancel: () => clearTimeout(timer) }
   }
 }
+
+export function pause(clock: DeviceClock, durationMs: number): Promise<void> {
+  return new Promise((resolve) => clock.after(durationMs, resolve))
+}

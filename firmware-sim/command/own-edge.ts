@@ -43,13 +43,17 @@ export class OwnEdge {
 /** The `[[serial]]` blocks with which a gateway reaches the devices of a run. */
 export function serialBlocks(run: ScenarioRun): string {
   return run.fleets
-    .flatMap(({ group, members }) =>
-      members.map(({ id, station }) => {
+    .flatMap(({ group, members }) => {
+      const addresses = `addresses = [${members.map((_, at) => at + 1).join(', ')}]\n`
+      const ports = group.bus ? members.slice(0, 1) : members
+      return ports.map(({ id, station }) => {
         if (station.address === undefined) return ''
+        const name = group.bus ? group.name : id
         const rate = group.baud_rate === 115_200 ? '' : `baud_rate = ${group.baud_rate}\n`
-        return `\n[[serial]]\nname = "${id}"\npath = "${station.address}"\n${rate}${protocolLine(group.head)}`
-      }),
-    )
+        const more = group.bus ? addresses : protocolLine(group.head)
+        return `\n[[serial]]\nname = "${name}"\npath = "${station.address}"\n${rate}${more}`
+      })
+    })
     .join('')
 }
 

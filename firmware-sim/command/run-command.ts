@@ -7,12 +7,15 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { table } from '../demo/screen.ts'
+import { captureLines } from '../fleet/capture.ts'
 import { judge, worst } from '../fleet/judge.ts'
 import { stationMaker } from '../fleet/make-station.ts'
 import { ScenarioRun } from '../fleet/scenario-run.ts'
 import { freePort } from '../free-port.ts'
+import { Collector } from '../oracle/collector.ts'
 import { loadScenario, ScenarioFault } from '../scenario/load.ts'
 import type { Scenario } from '../scenario/schema.ts'
+import { BufferedFile } from './buffered-file.ts'
 import { LiveTable } from './live-table.ts'
 import { OwnEdge, serialBlocks } from './own-edge.ts'
 
@@ -26,6 +29,7 @@ Plays a scenario: simulated devices, faults at their times, and a check of every
   --folder DIR        where the ports of the devices appear, with --broker and config
                       (default: named after the scenario, in ${tmpdir()})
   --seed N            instead of the seed in the scenario
+  --capture FILE      what passed on the lines, for tidegate serial inspect FILE
   --help              this text
 
 config prints the [[serial]] blocks for your own gateway; start it with them, then run with --broker.
@@ -36,6 +40,7 @@ const options = {
   broker: { type: 'string' },
   folder: { type: 'string' },
   seed: { type: 'string' },
+  capture: { type: 'string' },
   help: { type: 'boolean', default: false },
 } as const
 
@@ -43,6 +48,8 @@ interface Call {
   readonly scenario: Scenario
   readonly folder: string
   readonly broker: string | undefined
+  /** The file to write. */
+  readonly capture: BufferedFile | undefined
 }
 
 /** @returns the exit code */
@@ -73,18 +80,19 @@ function readCall(args: readonly string[]): Call | string {
       if (!Number.isSafeInteger(seed) || seed < 0) return `--seed ${values.seed}: expected a whole number`
       scenario.seed = seed
     }
-    const { broker } = values
+    const { broker, capture } = values
     if (broker !== undefined && !URL.canParse(broker)) return `--broker ${broker}: expected mqtt://HOST:PORT`
     const folder = resolve(values.folder ?? join(tmpdir(), `tidegate-sim-${scenario.name}`))
-    return { scenario, folder, broker }
+    return { scenario, folder, broker, capture: capture === undefined ? undefined : new BufferedFile(capture) }
   } catch (error) {
-    if (error instanceof ScenarioFault || error instanceof TypeError) return error.message
+    // What parseArgs and the file system say is for people too.
+    if (error instanceof ScenarioFault || error instanceof TypeError || isSystemError(error)) return error.message
     throw error
   }
 }
 
 async function play(call: Call): Promise<number> {
-  const { scenario, broker } = call
+  const { scenario, broker, capture } = call
   const folder = broker === undefined ? mkdtempSync(`${call.folder}-`) : call.folder
   mkdirSync(folder, { recursive: true })
   const port = await freePort()
@@ -97,6 +105,7 @@ async function play(call: Call): Promise<number> {
     startBroker: async () => edge?.start(),
   })
   const screen = new LiveTable(run, process.stdout)
+  if (capture !== undefined) captureLines(run, (text) => capture.write(text))
   const show = setInterval(() => screen.show(), 1000)
   const stop = () => run.stop()
   process.once('SIGINT', stop)
@@ -111,7 +120,7 @@ async function play(call: Call): Promise<number> {
     screen.line(
       `${run.members.length} devices, messages arrive at ${url}${edge === undefined ? '' : ', an edge of its own'}`,
     )
-    await run.play(url)
+    await run.play(await Collector.subscribe(url, run))
   } catch (error) {
     if (!(error instanceof Error)) throw error
     screen.event(`failed: ${error.message}`)
@@ -121,6 +130,7 @@ async function play(call: Call): Promise<number> {
     screen.end()
     await run.close()
     await edge?.stop()
+    capture?.close()
     process.off('SIGINT', stop)
     process.off('SIGTERM', stop)
   }
@@ -130,7 +140,7 @@ async function play(call: Call): Promise<number> {
   return isFine ? 0 : 1
 }
 
-function conclude(run: ScenarioRun, screen: LiveTable): boolean {
+export function conclude(run: ScenarioRun, screen: LiveTable): boolean {
   const verdicts = run.accounts.map((account) => account.verdict())
   const shown = verdicts.length <= 20 ? verdicts : worst(run, 20)
   if (shown.length > 0) screen.line(`\n${table(shown)}\n`)
@@ -154,6 +164,10 @@ function conclude(run: ScenarioRun, screen: LiveTable): boolean {
   const isFine = judgements.every(({ isMet }) => isMet)
   screen.line(isFine ? 'As expected.' : `NOT OK; the same again: --seed ${run.scenario.seed}`)
   return isFine
+}
+
+function isSystemError(error: unknown): error is Error {
+  return error instanceof Error && 'syscall' in error
 }
 
 const silent = { onEvent: () => undefined, killBroker: undefined, startBroker: async () => undefined }

@@ -25,20 +25,24 @@ export class Cable {
   readonly receive: PacedLine
   /** Two wires for both directions: either end hears itself. */
   isEchoing = false
+  /** Who watches the gateway's end: bytes that came out there, and bytes that the gateway sent. Both are borrowed. */
+  onPassed: ((from: 'device' | 'gateway', chunk: Buffer) => void) | undefined
+  readonly #write: (chunk: Buffer) => void
   readonly #seed: number
   #faultCount = 0
 
   constructor(options: DeviceOptions, parts: CableParts) {
     const { clock, portionMs, seed, write, watcher } = parts
+    this.#write = write
     const { baudRate } = options
     this.#seed = seed
     const lineTo = (deliver: (chunk: Buffer) => void) => new PacedLine(baudRate, clock, deliver, undefined, portionMs)
     this.transmit = lineTo((chunk) => {
       if (this.isEchoing) this.device.receive(Buffer.from(chunk))
-      write(chunk)
+      this.#toGateway(chunk)
     })
     this.receive = lineTo((chunk) => {
-      if (this.isEchoing) write(Buffer.from(chunk))
+      if (this.isEchoing) this.#toGateway(Buffer.from(chunk))
       this.device.receive(chunk)
     })
     this.device = new SimulatedDevice(options, this.transmit, clock, new SeededRandom(seed), watcher)
@@ -55,6 +59,7 @@ export class Cable {
 
   /** Bytes from the gateway; takes ownership. */
   fromGateway(chunk: Buffer): void {
+    this.onPassed?.('gateway', chunk)
     this.receive.write(chunk)
   }
 
@@ -62,5 +67,10 @@ export class Cable {
     this.device.stop()
     this.transmit.clear()
     this.receive.clear()
+  }
+
+  #toGateway(chunk: Buffer): void {
+    this.onPassed?.('device', chunk)
+    this.#write(chunk)
   }
 }

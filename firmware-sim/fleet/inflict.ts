@@ -2,6 +2,7 @@
  * Faults of a scenario, done to the stations they are meant for. Line faults that overlap act together; the end of one
  * leaves the others.
  */
+import { type DeviceClock, type DeviceTimer, pause } from '../clock.ts'
 import type { Fault } from '../scenario/schema.ts'
 import type { FaultRates } from './cable.ts'
 import type { Station } from './station.ts'
@@ -18,7 +19,7 @@ const partialLine = Buffer.from('{"device":"broken off in the mid')
 /** What lies on each station's line, oldest first. */
 const onLine = new WeakMap<Station, FaultRates[]>()
 
-export async function inflict(fault: StationFault, station: Station): Promise<Relief> {
+export async function inflict(fault: StationFault, station: Station, clock: DeviceClock): Promise<Relief> {
   const { device, cable } = station
   switch (fault.kind) {
     case 'bit-errors':
@@ -47,12 +48,12 @@ export async function inflict(fault: StationFault, station: Station): Promise<Re
       device.reset('brown-out')
       return undefined
     case 'reset-loop':
-      return again(fault.every_ms, () => device.reset('brown-out'))
+      return again(clock, fault.every_ms, () => device.reset('brown-out'))
     case 'hang':
       device.loop.hang()
       return undefined
     case 'busy':
-      return again(fault.every_ms, () => device.loop.block(fault.busy_ms))
+      return again(clock, fault.every_ms, () => device.loop.block(fault.busy_ms))
     case 'partial-line':
       device.babble(partialLine)
       return undefined
@@ -63,7 +64,7 @@ export async function inflict(fault: StationFault, station: Station): Promise<Re
       await station.unplug()
       return () => station.plugIn()
     case 'replug-storm':
-      return replugAgain(fault.every_ms, station)
+      return replugAgain(clock, fault.every_ms, station)
   }
 }
 
@@ -91,21 +92,25 @@ function onTheLine(station: Station, rates: FaultRates): Relief {
   }
 }
 
-function again(everyMs: number, act: () => void): Relief {
-  act()
-  const timer = setInterval(act, everyMs)
-  return async () => clearInterval(timer)
+function again(clock: DeviceClock, everyMs: number, act: () => void): Relief {
+  let timer: DeviceTimer | undefined
+  const beat = () => {
+    timer = clock.after(everyMs, beat)
+    act()
+  }
+  beat()
+  return async () => timer?.cancel()
 }
 
 /** A device that is taken and found again and again; it ends plugged in. */
-function replugAgain(everyMs: number, station: Station): Relief {
+function replugAgain(clock: DeviceClock, everyMs: number, station: Station): Relief {
   let isOver = false
   const storm = (async () => {
     while (!isOver) {
       await station.unplug()
-      await new Promise((resolve) => setTimeout(resolve, everyMs / 2))
+      await pause(clock, everyMs / 2)
       await station.plugIn()
-      await new Promise((resolve) => setTimeout(resolve, everyMs / 2))
+      await pause(clock, everyMs / 2)
     }
   })()
   return () => {

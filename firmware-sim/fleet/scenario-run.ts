@@ -1,12 +1,12 @@
 /**
- * One run of a scenario: plugs the devices in, subscribes at the broker, does what the scenario says when it says it,
- * waits until everything that was acknowledged has arrived, and draws the verdict.
+ * One run of a scenario: plugs the devices in, does what the scenario says when it says it, by a clock that may be a
+ * virtual one, waits until everything that was acknowledged has arrived, and draws the verdict.
  *
  *   built ──open()──> running ──duration──> draining ──all arrived, or too late──> over
  */
-import { setTimeout as wait } from 'node:timers/promises'
+import { type DeviceClock, pause, SystemClock } from '../clock.ts'
 import type { Account } from '../oracle/account.ts'
-import { Collector } from '../oracle/collector.ts'
+import type { Delays } from '../oracle/delays.ts'
 import type { Phase, Scenario } from '../scenario/schema.ts'
 import { SeededRandom } from '../seeded-random.ts'
 import { GroupFleet, type MakeStation, type Member } from './group-fleet.ts'
@@ -19,6 +19,15 @@ export interface RunOwner {
   killBroker: (() => Promise<void>) | undefined
   /** Resolves once it answers again. */
   startBroker(): Promise<void>
+  /** Of the devices, and of the scenario. */
+  readonly clock?: DeviceClock
+}
+
+/** The subscriber behind the broker, which enters what it gets into the accounts of the run. */
+export interface RunCollector {
+  readonly delays: Delays
+  readonly arrivedCount: number
+  close(): Promise<void>
 }
 
 /** What comes a second time comes a little later. */
@@ -32,15 +41,17 @@ export class ScenarioRun {
   /** How long it took after the last reading until the last one arrived; undefined while or when it did not. */
   drainedMs: number | undefined
   readonly #owner: RunOwner
+  readonly #clock: DeviceClock
   readonly #random: SeededRandom
-  #collector: Collector | undefined
-  #startedAtMs = 0
+  #collector: RunCollector | undefined
+  #startedAtMs: number | undefined
   #isStopped = false
   readonly #reliefs = new Set<() => Promise<void>>()
 
   constructor(scenario: Scenario, make: MakeStation, owner: RunOwner) {
     this.scenario = scenario
     this.#owner = owner
+    this.#clock = owner.clock ?? new SystemClock()
     this.#random = new SeededRandom(scenario.seed)
     this.fleets = scenario.group.map((group) => new GroupFleet(group, scenario.seed, make))
   }
@@ -49,13 +60,13 @@ export class ScenarioRun {
     return this.fleets.flatMap(({ members }) => members)
   }
 
-  get collector(): Collector | undefined {
+  get collector(): RunCollector | undefined {
     return this.#collector
   }
 
   /** Milliseconds since the devices started; 0 before. */
   get elapsedMs(): number {
-    return this.#startedAtMs === 0 ? 0 : performance.now() - this.#startedAtMs
+    return this.#startedAtMs === undefined ? 0 : this.#clock.nowMs() - this.#startedAtMs
   }
 
   get accounts(): readonly Account[] {
@@ -67,12 +78,12 @@ export class ScenarioRun {
     for (const { station } of this.members) await station.plugIn()
   }
 
-  /** @param url of the broker that the messages come to. Resolves at the end, or when it was stopped. */
-  async play(url: string): Promise<void> {
-    const { duration_ms, phase, fault, filter, durable_subscriber } = this.scenario
-    this.#collector = await Collector.subscribe(url, filter, this.accounts, durable_subscriber)
+  /** @param collector is subscribed. Resolves at the end, or when it was stopped. */
+  async play(collector: RunCollector): Promise<void> {
+    const { duration_ms, phase, fault } = this.scenario
+    this.#collector = collector
     this.at = 'running'
-    this.#startedAtMs = performance.now()
+    this.#startedAtMs = this.#clock.nowMs()
     const events = [
       this.#startDevices(),
       ...phase.map((one) => this.#playPhase(one)),
@@ -124,7 +135,7 @@ export class ScenarioRun {
     if (this.#isStopped) return
     this.#owner.onEvent(describeFault(fault))
     const hit = this.#chosen(fault.group).slice(0, fault.devices)
-    const reliefs = await Promise.all(hit.map(({ station }) => inflict(fault, station)))
+    const reliefs = await Promise.all(hit.map(({ station }) => inflict(fault, station, this.#clock)))
     const relieve = once(async () => {
       await Promise.all(reliefs.map((relief: Relief) => relief?.()))
     })
@@ -142,7 +153,7 @@ export class ScenarioRun {
     if (this.#isStopped || killBroker === undefined) return
     await killBroker()
     this.#owner.onEvent(`broker: SIGKILL, starts again in ${for_ms / 1000} s`)
-    await wait(for_ms)
+    await pause(this.#clock, for_ms)
     await this.#owner.startBroker()
     this.#owner.onEvent('broker: runs again')
   }
@@ -154,23 +165,23 @@ export class ScenarioRun {
   }
 
   async #drain(): Promise<void> {
-    const startedAtMs = performance.now()
+    const startedAtMs = this.#clock.nowMs()
     const drainMs = this.scenario.expect.drained_within_ms
     while (!this.#isStopped) {
       this.update()
       const isDone = this.members.every(({ station, account }) => station.device.isDone && account.isSettled)
-      const waitedMs = performance.now() - startedAtMs
+      const waitedMs = this.#clock.nowMs() - startedAtMs
       if (isDone) this.drainedMs = waitedMs
       if (isDone || waitedMs >= drainMs) break
-      await wait(lookEveryMs)
+      await pause(this.#clock, lookEveryMs)
     }
-    await wait(graceMs)
+    await pause(this.#clock, graceMs)
     this.update()
   }
 
   async #until(elapsedMs: number): Promise<void> {
     while (!this.#isStopped && this.elapsedMs < elapsedMs) {
-      await wait(Math.min(lookEveryMs, Math.max(1, elapsedMs - this.elapsedMs)))
+      await pause(this.#clock, Math.min(lookEveryMs, Math.max(1, elapsedMs - this.elapsedMs)))
     }
   }
 }

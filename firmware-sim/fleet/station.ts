@@ -1,19 +1,16 @@
 /**
- * A device in its place: what it is wired to, and what the gateway opens to reach it.
+ * A device in its place: what it is wired to.
  *
- *   pty    a pty pair of socat; the gateway opens one end as its serial port
- *   tcp    a TCP port, as a serial server in the network offers it; the gateway dials
- *   none   a device with a network of its own, straight to the broker
+ *   wired     alone on a line (line-port.ts)
+ *   bus       with others on one pair of wires (bus.ts)
+ *   network   a device with a network of its own, straight to the broker
  */
-import { once } from 'node:events'
-import { rmSync } from 'node:fs'
-import { createServer, type Server, type Socket } from 'node:net'
-import { SystemClock } from '../clock.ts'
+import type { DeviceClock } from '../clock.ts'
 import { type DeviceOptions, SimulatedDevice } from '../device.ts'
-import { PtyPair } from '../pty.ts'
 import { SeededRandom } from '../seeded-random.ts'
-import { DeviceTty } from '../tty.ts'
+import type { Bus } from './bus.ts'
 import { Cable } from './cable.ts'
+import type { LinePort, OnLineBytes } from './line-port.ts'
 
 export const TRANSPORTS = ['pty', 'tcp', 'none'] as const
 export type Transport = (typeof TRANSPORTS)[number]
@@ -29,95 +26,61 @@ export interface Station {
   close(): Promise<void>
 }
 
-const clock = new SystemClock()
-
-export class PtyStation implements Station {
+export class WiredStation implements Station {
   readonly cable: Cable
   readonly device: SimulatedDevice
-  readonly #pty: PtyPair
-  readonly #baudRate: number
-  #tty: DeviceTty | undefined
+  readonly #port: LinePort
 
-  /** @param hostPath where the gateway finds the port; it stays the same over every unplug, as names by id do */
-  constructor(options: DeviceOptions, seed: number, hostPath: string) {
-    this.#baudRate = options.baudRate
-    this.#pty = new PtyPair(hostPath, `${hostPath}.device`)
-    this.cable = new Cable(options, { clock, seed, write: (chunk) => this.#tty?.write(chunk) })
+  constructor(options: DeviceOptions, seed: number, clock: DeviceClock, makePort: (onBytes: OnLineBytes) => LinePort) {
+    this.#port = makePort((chunk) => this.cable.fromGateway(chunk))
+    this.cable = new Cable(options, { clock, seed, write: (chunk) => this.#port.write(chunk) })
     this.device = this.cable.device
   }
 
   get address(): string {
-    return this.#pty.hostPath
+    return this.#port.address
   }
 
-  async plugIn(): Promise<void> {
-    const { devicePath, hostPath } = this.#pty
-    // What a run that was killed has left behind.
-    for (const path of [hostPath, devicePath]) rmSync(path, { force: true })
-    await this.#pty.plug()
-    this.#tty ??= new DeviceTty(devicePath, this.#baudRate, (chunk) => this.cable.fromGateway(Buffer.from(chunk)))
+  plugIn(): Promise<void> {
+    return this.#port.plugIn()
   }
 
   unplug(): Promise<void> {
-    return this.#pty.unplug()
+    return this.#port.unplug()
   }
 
   async close(): Promise<void> {
     this.cable.close()
-    this.#tty?.close()
-    await this.#pty.unplug()
+    await this.#port.close()
   }
 }
 
-export class TcpStation implements Station {
+export class BusStation implements Station {
   readonly cable: Cable
   readonly device: SimulatedDevice
-  readonly #port: number
-  readonly #server: Server
-  #socket: Socket | undefined
-  #isPlugged = false
+  readonly #bus: Bus
 
-  constructor(options: DeviceOptions, seed: number, port: number) {
-    this.#port = port
-    this.cable = new Cable(options, { clock, seed, write: (chunk) => this.#socket?.write(chunk) })
+  constructor(options: DeviceOptions, seed: number, bus: Bus) {
+    this.#bus = bus
+    this.cable = bus.join(options, seed)
     this.device = this.cable.device
-    this.#server = createServer({ noDelay: true }, (socket) => this.#onConnection(socket))
   }
 
   get address(): string {
-    return `tcp://127.0.0.1:${this.#port}`
+    return this.#bus.port.address
   }
 
-  async plugIn(): Promise<void> {
-    this.#isPlugged = true
-    if (this.#server.listening) return
-    this.#server.listen(this.#port, '127.0.0.1')
-    await once(this.#server, 'listening')
+  plugIn(): Promise<void> {
+    return this.#bus.plugIn()
   }
 
-  async unplug(): Promise<void> {
-    this.#isPlugged = false
-    this.#socket?.destroy()
+  unplug(): Promise<void> {
+    return this.#bus.unplug()
   }
 
   async close(): Promise<void> {
     this.cable.close()
-    this.#socket?.destroy()
-    if (!this.#server.listening) return
-    this.#server.close()
-    await once(this.#server, 'close')
-  }
-
-  /** A serial server has one line, and the last one who came has it. */
-  #onConnection(socket: Socket): void {
-    socket.on('error', () => socket.destroy())
-    if (!this.#isPlugged) {
-      socket.destroy()
-      return
-    }
-    this.#socket?.destroy()
-    this.#socket = socket
-    socket.on('data', (chunk: Buffer) => this.cable.fromGateway(chunk))
+    await this.#bus.port.close()
   }
 }
 
@@ -126,7 +89,7 @@ export class NetworkStation implements Station {
   readonly address = undefined
   readonly device: SimulatedDevice
 
-  constructor(options: DeviceOptions, seed: number) {
+  constructor(options: DeviceOptions, seed: number, clock: DeviceClock) {
     const uart = { write: () => undefined, clear: () => undefined }
     this.device = new SimulatedDevice(options, uart, clock, new SeededRandom(seed))
   }

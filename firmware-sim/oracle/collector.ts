@@ -11,6 +11,16 @@ import { decodeMessage } from './message.ts'
 const sessionExpirySeconds = 600
 const reconnectMs = 250
 
+/** A run whose messages are collected. */
+export interface Collected {
+  readonly scenario: {
+    readonly filter: string
+    /** With a session that outlives a restart of the broker. */
+    readonly durable_subscriber: boolean
+  }
+  readonly accounts: readonly Account[]
+}
+
 export class Collector {
   readonly delays = new Delays()
   /** Messages that no device of this run sent. */
@@ -27,16 +37,9 @@ export class Collector {
     client.on('reconnect', () => this.#reconnectCount++)
   }
 
-  /**
-   * Resolves once it is subscribed to `filter` with QoS 1.
-   * @param isDurable with a session that outlives a restart of the broker
-   */
-  static async subscribe(
-    url: string,
-    filter: string,
-    accounts: readonly Account[],
-    isDurable = true,
-  ): Promise<Collector> {
+  /** Resolves once it is subscribed with QoS 1 to what the scenario says. */
+  static async subscribe(url: string, { scenario, accounts }: Collected): Promise<Collector> {
+    const { filter, durable_subscriber: isDurable } = scenario
     const client = await mqtt.connectAsync(url, {
       clientId: `collector-${randomUUID()}`,
       protocolVersion: 5,

@@ -7,6 +7,8 @@ import { TRANSPORTS } from '../fleet/station.ts'
 import { HEADS } from '../heads/make-head.ts'
 
 const count = (lowest: number, highest = 1_000_000_000) => z.number().int().min(lowest).max(highest)
+/** As many as there are addresses. */
+const busDevicesMax = 127
 const share = z.number().min(0).max(1)
 const name = z.string().regex(/^[A-Za-z0-9_-]{1,40}$/, 'expected letters, digits, _ and -')
 
@@ -23,6 +25,8 @@ const group = z
     count: count(1, 10_000).default(1),
     head: z.enum(HEADS).default('link'),
     transport: z.enum(TRANSPORTS).optional(),
+    /** All devices of the group on one pair of wires, with the addresses 1, 2 … */
+    bus: z.boolean().default(false),
     baud_rate: count(50, 4_000_000).default(115_200),
     /** "max": as fast as the line takes them. */
     rate_per_second: z.union([z.number().positive().max(10_000), z.literal('max')]).default(1),
@@ -45,6 +49,10 @@ const group = z
     const transport = given.transport ?? (given.head === 'tcp' ? 'none' : 'pty')
     if ((given.head === 'tcp') !== (transport === 'none')) {
       context.addIssue({ code: 'custom', path: ['transport'], message: 'head "tcp" has transport "none", others not' })
+    }
+    if (given.bus && (given.head !== 'link' || given.count > busDevicesMax)) {
+      const message = `expected head "link" and at most ${busDevicesMax} devices`
+      context.addIssue({ code: 'custom', path: ['bus'], message })
     }
     return { ...given, transport }
   })

@@ -88,6 +88,11 @@ export const ERRORS = {
     cure: 'tidegate ctl serial lists them',
     retryable: false,
   },
+  ERR_CAPTURE_FILE: {
+    text: 'not a captured serial line',
+    cure: 'give a file that npm run sim -- run SCENARIO --capture FILE has written, or the path of a port',
+    retryable: false,
+  },
   ERR_SERIAL_CLOSED: { text: 'a serial device went away', cure: 'plug it in again', retryable: true },
   ERR_DIAL: {
     text: 'the remote broker cannot be reached',

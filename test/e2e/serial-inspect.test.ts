@@ -1,5 +1,6 @@
 /** `tidegate serial inspect` on real ttys: a free port by its path, and a port of a running broker by its name. */
 import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import t from 'tap'
 import { WiredDevice } from '../../firmware-sim/wired-device.ts'
 import { encodeFrame, FrameFlag, FrameType } from '../../src/gateway/link-frame.ts'
@@ -33,6 +34,28 @@ t.test('a free port shows frames and faults as they come, and a sum at the end',
   t.equal(inspector.exitCode, 0)
   line.close()
 })
+
+for (const scheme of ['tcp', 'rfc2217']) {
+  t.test(`a port at another machine is looked at the same way: ${scheme}`, async (t) => {
+    // Our frame has no byte that Telnet would escape.
+    const server = createServer()
+    t.teardown(() => server.close())
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const url = `${scheme}://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const connection = once(server, 'connection') as Promise<[Socket]>
+    const inspector = startCommand(['serial', 'inspect', url])
+    const lines = new Lines(inspector.stdout)
+    const [socket] = await connection
+    t.match(await lines.with('listening on'), `--- listening on ${url}`)
+    socket.write(encodeFrame(hello))
+    t.match(await lines.with('DATA'), /DATA {5}seq 7 ack 3 RETRANSMITTED {2}5 bytes "hello"$/)
+    const gone = once(inspector, 'exit')
+    socket.destroy()
+    await gone
+    t.equal(inspector.exitCode, 1, 'a port that goes away is said')
+  })
+}
 
 t.test('a port of the broker is seen through the broker, both ways', async (t) => {
   const pty = await pluggedPair(t)

@@ -9,6 +9,9 @@ import type { Clock, Timer } from '../../src/ports/clock.ts'
 /** End-of-turn tasks that keep asking for another one would hang a test; so many in a row are a bug. */
 const roundsMax = 10_000
 
+/** A delay that is lost in rounding would be due again and again at one moment. */
+const shortestMs = 1e-6
+
 export class VirtualClock implements Clock {
   /** Wall clock minus `nowMs`; a test sets it to make the wall clock jump. */
   wallOffsetMs = Date.UTC(2026, 0, 1)
@@ -34,7 +37,11 @@ export class VirtualClock implements Clock {
   }
 
   after(delayMs: number, task: () => void): Timer {
-    const timer = { dueMs: this.#nowMs + Math.max(0, delayMs), task, cancel: () => this.#remove(timer) }
+    const timer = {
+      dueMs: this.#nowMs + (delayMs > 0 ? Math.max(shortestMs, delayMs) : 0),
+      task,
+      cancel: () => this.#remove(timer),
+    }
     this.#timers.splice(this.#firstAfter(timer.dueMs), 0, timer)
     return timer
   }

@@ -11,7 +11,7 @@ import { decodeMessage } from '../../../firmware-sim/oracle/message.ts'
 import { listenerPolicy } from '../../../src/adapters/auth-listener/policy.ts'
 import { MemoryStore } from '../../../src/adapters/store-memory/store.ts'
 import { Broker } from '../../../src/broker/broker.ts'
-import { SerialListener } from '../../../src/gateway/serial-listener.ts'
+import { SerialListener, type SerialPortSettings } from '../../../src/gateway/serial-listener.ts'
 import type { Clock } from '../../../src/ports/clock.ts'
 import { lanes } from '../../../src/ports/lane.ts'
 import type { Link, LinkOwner } from '../../../src/ports/transport.ts'
@@ -40,6 +40,7 @@ export class MemoryGateway {
   readonly devices: Wired[] = []
   readonly subscriber: MemorySubscriber
   readonly #broker: Broker
+  readonly #listeners: SerialListener[] = []
 
   private constructor(clock: Clock, broker: Broker) {
     this.clock = clock
@@ -67,6 +68,16 @@ export class MemoryGateway {
     this.#broker.tick()
   }
 
+  /** A port of the gateway that looks for what is plugged into `driver`. */
+  listen(settings: SerialPortSettings, driver: MemorySerial, seed: number): SerialListener {
+    const random = new SeededRandom(seed)
+    const parts = { driver, acceptor: this.#broker, clock: this.clock, random, log: silentLog }
+    const listener = new SerialListener(settings, serialTraits, parts)
+    listener.start()
+    this.#listeners.push(listener)
+    return listener
+  }
+
   /** A device that is plugged in and not switched on. */
   add(options: DeviceOptions, seed: number, portionMs = 1): Wired {
     const { clock } = this
@@ -75,9 +86,7 @@ export class MemoryGateway {
     driver.onWritten = (bytes) => cable.fromGateway(bytes)
     driver.plug()
     const line = { path: options.id, baudRate: options.baudRate, resetOnOpen: false }
-    const parts = { driver, acceptor: this.#broker, clock, random: new SeededRandom(seed + 1), log: silentLog }
-    const listener = new SerialListener(line, serialTraits, parts)
-    listener.start()
+    const listener = this.listen(line, driver, seed + 1)
     const account = new Account(options.id)
     account.acknowledged = cable.device.acknowledged
     account.resent = cable.device.resent
@@ -89,7 +98,7 @@ export class MemoryGateway {
 
   async stop(): Promise<void> {
     for (const { cable } of this.devices) cable.close()
-    await Promise.all(this.devices.map(({ listener }) => listener.stop()))
+    await Promise.all(this.#listeners.map((listener) => listener.stop()))
   }
 }
 
@@ -124,6 +133,10 @@ class MemorySubscriber implements Link {
 
   expect(account: Account): void {
     this.#accounts.set(account.id, account)
+  }
+
+  async close(): Promise<void> {
+    // It ends with the broker.
   }
 
   send(pieces: readonly Buffer[]): void {

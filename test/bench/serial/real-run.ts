@@ -8,6 +8,7 @@ import { stationMaker } from '../../../firmware-sim/fleet/make-station.ts'
 import { ScenarioRun } from '../../../firmware-sim/fleet/scenario-run.ts'
 import { freePort } from '../../../firmware-sim/free-port.ts'
 import type { Verdict } from '../../../firmware-sim/oracle/account.ts'
+import { Collector } from '../../../firmware-sim/oracle/collector.ts'
 import { parseScenario } from '../../../firmware-sim/scenario/load.ts'
 
 const ticksPerSecond = 100
@@ -38,7 +39,7 @@ export async function runForReal(toml: string): Promise<RealFigures> {
     await edge.start()
     const cpuBefore = cpuSeconds(edge.pid)
     const startedAtMs = performance.now()
-    await run.play(url)
+    await run.play(await Collector.subscribe(url, run))
     const passedSeconds = (performance.now() - startedAtMs) / 1000
     const verdicts = run.accounts.map((account) => account.verdict())
     return {
