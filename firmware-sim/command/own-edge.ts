@@ -10,12 +10,13 @@ export class OwnEdge {
   readonly logPath: string
   readonly #broker: BrokerProcess
 
-  constructor(folder: string, port: number, serials: string) {
+  /** @param more of its configuration, in TOML */
+  constructor(folder: string, port: number, more: string) {
     const config = join(folder, 'edge.toml')
     this.url = `mqtt://127.0.0.1:${port}`
     this.logPath = join(folder, 'edge.log')
     const head = `name = "sim"\ndata_dir = "${folder}/data"\n\n[[listener]]\ntype = "tcp"\nbind = "127.0.0.1:${port}"\n`
-    writeFileSync(config, `${head}${serials}`)
+    writeFileSync(config, `${head}${more}`)
     this.#broker = new BrokerProcess('edge', config, this.logPath, port)
   }
 

@@ -114,7 +114,7 @@ async function play(call: Call): Promise<number> {
     screen.line(`${scenario.name}, seed ${scenario.seed}${scenario.about === undefined ? '' : `: ${scenario.about}`}`)
     await run.plugIn()
     if (broker === undefined) {
-      edge = new OwnEdge(folder, port, serialBlocks(run))
+      edge = new OwnEdge(folder, port, `\n${scenario.edge_settings}\n${serialBlocks(run)}`)
       await edge.start()
     }
     screen.line(

@@ -11,7 +11,7 @@ import type { Station } from './station.ts'
 export type Relief = (() => Promise<void>) | undefined
 
 type FaultOf<Kind extends Fault['kind']> = Extract<Fault, { kind: Kind }>
-export type StationFault = Exclude<Fault, FaultOf<'kill-broker'>>
+export type StationFault = Exclude<Fault, FaultOf<'kill-broker' | 'subscriber-away'>>
 
 /** A reading's worth of JSON without its end. */
 const partialLine = Buffer.from('{"device":"broken off in the mid')

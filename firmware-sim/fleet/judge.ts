@@ -1,6 +1,6 @@
 /** What a scenario expected, beside what came of it. */
 import { isGood, type Verdict } from '../oracle/account.ts'
-import type { ScenarioRun } from './scenario-run.ts'
+import { droppedOf, type ScenarioRun } from './scenario-run.ts'
 
 export interface Judgement {
   readonly text: string
@@ -32,13 +32,19 @@ export function judge(run: ScenarioRun): Judgement[] {
     'all',
     run.accounts.map((account) => account.verdict()),
   )
+  const dropped = run.collector?.dropped ?? new Map<string, number>()
+  const droppedCount = droppedOf(run)
+  const inLedger = Math.min(total.lost, droppedCount)
   const p99Ms = run.collector?.delays.percentileMs(0.99) ?? 0
   const waiting = run.members.reduce((sum, { station }) => sum + station.device.waitingCount, 0)
   const atMost = (what: string, is: number, most: number | undefined, unit = '') =>
     most === undefined ? [] : [{ text: `${what} ${round(is)}${unit} (at most ${most}${unit})`, isMet: is <= most }]
   return [
     { text: `produced ${total.produced} (more than 0)`, isMet: total.produced > 0 },
-    ...atMost('lost', total.lost, expect.lost),
+    ...atMost('lost', total.lost - inLedger, expect.lost),
+    ...(droppedCount > 0 || expect.dropped_max > 0
+      ? atMost(`dropped by the broker, in its ledger${reasons(dropped)}:`, droppedCount, expect.dropped_max)
+      : []),
     ...atMost('doubled', total.doubled, expect.doubled),
     ...atMost('corrupted', total.corrupted, expect.corrupted),
     ...(expect.in_order ? atMost('out of order', total.outOfOrder, 0) : []),
@@ -59,6 +65,11 @@ export function judge(run: ScenarioRun): Judgement[] {
 export function worst(run: ScenarioRun, countMax: number): Verdict[] {
   const bad = run.accounts.map((account) => account.verdict()).filter((verdict) => !isGood(verdict))
   return bad.sort((a, b) => b.lost - a.lost || b.doubled - a.doubled).slice(0, countMax)
+}
+
+/** ` (queue_full 12)` */
+function reasons(dropped: ReadonlyMap<string, number>): string {
+  return dropped.size === 0 ? '' : ` (${[...dropped].map(([reason, count]) => `${reason} ${count}`).join(', ')})`
 }
 
 function round(value: number): number {

@@ -7,7 +7,7 @@
 import { type DeviceClock, pause, SystemClock } from '../clock.ts'
 import type { Account } from '../oracle/account.ts'
 import type { Delays } from '../oracle/delays.ts'
-import type { Phase, Scenario } from '../scenario/schema.ts'
+import type { Fault, Phase, Scenario } from '../scenario/schema.ts'
 import { SeededRandom } from '../seeded-random.ts'
 import { GroupFleet, type MakeStation, type Member } from './group-fleet.ts'
 import { describeFault, inflict, type Relief, type StationFault } from './inflict.ts'
@@ -27,6 +27,10 @@ export interface RunOwner {
 export interface RunCollector {
   readonly delays: Delays
   readonly arrivedCount: number
+  /** What the broker dropped on purpose, by its own account: messages by reason. */
+  readonly dropped: ReadonlyMap<string, number>
+  leave(): Promise<void>
+  comeBack(): void
   close(): Promise<void>
 }
 
@@ -87,7 +91,7 @@ export class ScenarioRun {
     const events = [
       this.#startDevices(),
       ...phase.map((one) => this.#playPhase(one)),
-      ...fault.map((one) => (one.kind === 'kill-broker' ? this.#kill(one) : this.#playFault(one))),
+      ...fault.map((one) => this.#playEvent(one)),
     ]
     await this.#until(duration_ms)
     for (const { station } of this.members) station.device.finish()
@@ -130,6 +134,17 @@ export class ScenarioRun {
     for (const { station } of this.#chosen(group)) station.device.ratePerSecond = rate_per_second
   }
 
+  #playEvent(fault: Fault): Promise<void> {
+    switch (fault.kind) {
+      case 'kill-broker':
+        return this.#kill(fault)
+      case 'subscriber-away':
+        return this.#sendAway(fault)
+      default:
+        return this.#playFault(fault)
+    }
+  }
+
   async #playFault(fault: StationFault): Promise<void> {
     await this.#until(fault.at_ms)
     if (this.#isStopped) return
@@ -158,6 +173,16 @@ export class ScenarioRun {
     this.#owner.onEvent('broker: runs again')
   }
 
+  async #sendAway({ at_ms, for_ms }: { at_ms: number; for_ms: number }): Promise<void> {
+    await this.#until(at_ms)
+    if (this.#isStopped) return
+    await this.#collector?.leave()
+    this.#owner.onEvent(`subscriber: away for ${for_ms / 1000} s`)
+    await pause(this.#clock, for_ms)
+    this.#collector?.comeBack()
+    this.#owner.onEvent('subscriber: back')
+  }
+
   #chosen(group: string | undefined): readonly Member[] {
     return this.fleets
       .filter((fleet) => group === undefined || fleet.group.name === group)
@@ -169,7 +194,7 @@ export class ScenarioRun {
     const drainMs = this.scenario.expect.drained_within_ms
     while (!this.#isStopped) {
       this.update()
-      const isDone = this.members.every(({ station, account }) => station.device.isDone && account.isSettled)
+      const isDone = this.members.every(({ station }) => station.device.isDone) && this.#isSettled()
       const waitedMs = this.#clock.nowMs() - startedAtMs
       if (isDone) this.drainedMs = waitedMs
       if (isDone || waitedMs >= drainMs) break
@@ -179,11 +204,27 @@ export class ScenarioRun {
     this.update()
   }
 
+  /** Everything acknowledged has arrived, or stands in the ledger of the broker. */
+  #isSettled(): boolean {
+    const { accounts } = this
+    if (accounts.every((account) => account.isSettled)) return true
+    const lost = accounts.reduce(
+      (sum, { missingCount, excusedCount }) => sum + Math.max(0, missingCount - excusedCount),
+      0,
+    )
+    return lost <= droppedOf(this)
+  }
+
   async #until(elapsedMs: number): Promise<void> {
     while (!this.#isStopped && this.elapsedMs < elapsedMs) {
       await pause(this.#clock, Math.min(lookEveryMs, Math.max(1, elapsedMs - this.elapsedMs)))
     }
   }
+}
+
+/** Messages that the broker has dropped on purpose, for whatever reason. */
+export function droppedOf({ collector }: ScenarioRun): number {
+  return [...(collector?.dropped.values() ?? [])].reduce((sum, count) => sum + count, 0)
 }
 
 function once(act: () => Promise<void>): () => Promise<void> {

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import mqtt, { type MqttClient } from 'mqtt'
 import type { Account } from './account.ts'
+import { BrokerLedger, lossTopic } from './broker-ledger.ts'
 import { Delays } from './delays.ts'
 import { decodeMessage } from './message.ts'
 
@@ -28,12 +29,17 @@ export class Collector {
   arrivedCount = 0
   readonly #accounts = new Map<string, Account>()
   readonly #client: MqttClient
+  readonly #ledger: BrokerLedger
   #reconnectCount = 0
 
   private constructor(client: MqttClient, accounts: readonly Account[]) {
     this.#client = client
+    this.#ledger = new BrokerLedger(String(client.options.clientId))
     for (const account of accounts) this.#accounts.set(account.id, account)
-    client.on('message', (_topic, payload) => this.#enter(payload))
+    client.on('message', (topic, payload, { retain }) => {
+      if (topic === lossTopic) this.#ledger.read(payload, retain)
+      else this.#enter(payload)
+    })
     client.on('reconnect', () => this.#reconnectCount++)
   }
 
@@ -51,8 +57,22 @@ export class Collector {
       // It comes back by itself; what is missing then is in the accounts.
     })
     const collector = new Collector(client, accounts)
-    await client.subscribeAsync(filter, { qos: 1 })
+    await client.subscribeAsync([filter, lossTopic], { qos: 1 })
     return collector
+  }
+
+  /** What the broker dropped on purpose, by its own account. */
+  get dropped(): ReadonlyMap<string, number> {
+    return this.#ledger.countByReason
+  }
+
+  /** The connection is cut, and stays away. */
+  async leave(): Promise<void> {
+    await this.#client.endAsync(true)
+  }
+
+  comeBack(): void {
+    this.#client.reconnect()
   }
 
   /** Leaves without a trace: the session ends too. */

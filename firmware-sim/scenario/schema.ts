@@ -78,6 +78,7 @@ const fault = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('giant-line'), bytes: count(1, 10_000_000).default(10_000), ...when }),
   z.strictObject({ kind: z.literal('unplug'), ...lasting }),
   z.strictObject({ kind: z.literal('replug-storm'), every_ms: count(100), ...lasting }),
+  z.strictObject({ kind: z.literal('subscriber-away'), at_ms: count(0), for_ms: count(1) }),
   z.strictObject({ kind: z.literal('kill-broker'), at_ms: count(0), for_ms: count(1) }),
 ])
 
@@ -90,6 +91,8 @@ const expectations = z.strictObject({
   in_order: z.boolean().default(true),
   drained_within_ms: count(1).default(15_000),
   delay_p99_ms_max: z.number().positive().optional(),
+  /** By the broker, on purpose: they stand in its ledger. */
+  dropped_max: count(0).default(0),
   explained_max: count(0).optional(),
   sent_again_max: count(0).optional(),
 })
@@ -104,6 +107,8 @@ export const scenarioSchema = z
     filter: z.string().default('#'),
     /** Its session outlives a restart of the broker; then the broker stores every message before it delivers it. */
     durable_subscriber: z.boolean().default(true),
+    /** More of the configuration of the edge that a run starts for itself, in TOML. */
+    edge_settings: z.string().default(''),
     /** Devices start one after the other within this time. */
     start_within_ms: count(0).default(0),
     group: z.array(group).min(1),

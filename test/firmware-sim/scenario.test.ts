@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import t from 'tap'
 import { Account, isGood } from '../../firmware-sim/oracle/account.ts'
+import { BrokerLedger } from '../../firmware-sim/oracle/broker-ledger.ts'
 import { Delays } from '../../firmware-sim/oracle/delays.ts'
 import { loadScenario, parseScenario } from '../../firmware-sim/scenario/load.ts'
 import { MemoryGateway } from '../bench/serial/memory-gateway.ts'
@@ -9,7 +10,7 @@ import { measureLine } from '../bench/serial/virtual-line.ts'
 import { VirtualClock } from '../fakes/virtual-clock.ts'
 
 t.test('the scenarios that come along are right', async (t) => {
-  for (const name of ['noisy-line', 'hard-life', 'odd-lines']) {
+  for (const name of ['noisy-line', 'hard-life', 'odd-lines', 'bus', 'full-queue']) {
     const scenario = loadScenario(`firmware-sim/scenarios/${name}.toml`)
     t.equal(scenario.name, name)
     t.ok(scenario.fault.length > 0)
@@ -63,6 +64,26 @@ t.test('what comes again in a later connection of the subscriber is no double', 
   account.arrive(2, 0, 1)
   account.arrive(2, 0, 1)
   t.equal(account.verdict().doubled, 1)
+})
+
+t.test('of a ledger counts what this subscriber was to get, since it came', async (t) => {
+  const ledger = new BrokerLedger('me')
+  const summary = (...records: object[]) => Buffer.from(JSON.stringify({ count: 0, records }))
+  t.equal(ledger.droppedCount, 0, 'a broker without a ledger')
+  const old = { number: 1, scope: '$log', reason: 'backlog_full', count: 5 }
+  ledger.read(summary(old), true)
+  t.equal(ledger.droppedCount, 0, 'before the run')
+  const mine = { number: 2, scope: 'me', reason: 'queue_full', count: 7 }
+  ledger.read(summary({ ...old, count: 6 }, mine, { ...mine, number: 3, scope: 'another' }), false)
+  t.strictSame(
+    [...ledger.countByReason],
+    [
+      ['backlog_full', 1],
+      ['queue_full', 7],
+    ],
+  )
+  ledger.read(summary({ ...old, count: 6 }, { ...mine, count: 9 }), true)
+  t.equal(ledger.droppedCount, 10, 'told again after a restart of the broker')
 })
 
 t.test('percentiles of delays', async (t) => {

@@ -79,6 +79,17 @@ t.test(
   },
 )
 
+t.test('what the broker drops on purpose is no loss: its ledger says as much as is missing', async (t) => {
+  const { stdout } = await sim('run', 'firmware-sim/scenarios/full-queue.toml')
+  t.match(stdout, 'subscriber: away for 3 s')
+  const rows = [...stdout.matchAll(/^meter-\d +\d+ +\d+ +\d+ +(\d+) /gm)]
+  const missing = rows.reduce((sum, [, lost]) => sum + Number(lost), 0)
+  t.ok(missing > 10, `${missing} did not arrive`)
+  t.match(stdout, `dropped by the broker, in its ledger (queue_full ${missing}): ${missing} (at most 200)`)
+  t.match(stdout, /ok {6}lost 0 \(at most 0\)/)
+  t.match(stdout, /As expected\.\n$/)
+})
+
 const lacksGcc = spawnSync('gcc', ['--version']).error !== undefined ? 'gcc is not installed' : false
 
 t.test(

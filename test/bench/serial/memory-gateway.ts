@@ -109,6 +109,7 @@ class MemorySubscriber implements Link {
   readonly bufferedByteCount = 0
   readonly delays = new Delays()
   arrivedCount = 0
+  readonly dropped = new Map<string, number>()
   readonly #accounts = new Map<string, Account>()
   readonly #clock: Clock
   readonly #parser = parser({ protocolVersion: 4 })
@@ -133,6 +134,14 @@ class MemorySubscriber implements Link {
 
   expect(account: Account): void {
     this.#accounts.set(account.id, account)
+  }
+
+  async leave(): Promise<void> {
+    // Scenarios in virtual time have no such fault.
+  }
+
+  comeBack(): void {
+    // It was never away.
   }
 
   async close(): Promise<void> {

@@ -116,8 +116,10 @@ function checkVirtual(scenario: Scenario): void {
       throw new ScenarioFault(`group "${name}": head "${head}" is not for virtual time: it needs ${needs[head]}`)
     }
   }
-  if (scenario.fault.some(({ kind }) => kind === 'kill-broker')) {
-    throw new ScenarioFault('kill-broker is not for virtual time: there is no process to kill')
+  for (const { kind } of scenario.fault) {
+    if (kind === 'kill-broker' || kind === 'subscriber-away') {
+      throw new ScenarioFault(`fault "${kind}" is not for virtual time: it needs processes`)
+    }
   }
 }
 
