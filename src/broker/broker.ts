@@ -306,6 +306,10 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     this.#router.dropStaleRoutes()
   }
 
+  beforeCommit(): void {
+    this.#core.sessions.joinCommit()
+  }
+
   onDurable(ticket: Ticket): void {
     for (const acks of this.#core.awaitingDurable) {
       if (!acks.onDurable(ticket)) this.#core.awaitingDurable.delete(acks)

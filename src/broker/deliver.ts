@@ -242,8 +242,10 @@ export class Delivery {
       const limit = readLimitOf(session, roomOf(session, session.attachment))
       this.#messages.read(session.nextSeq, limit, (stored, failure) => {
         isAnswered = true
-        if (failure === undefined) this.#sendRead(session, stored, durableSeq)
-        else this.#log.error({ err: failure, clientId: session.clientId, seq: session.nextSeq }, 'log cannot be read')
+        if (failure === undefined) {
+          this.#sendRead(session, stored, durableSeq)
+          this.#departures.hasRead(session, this.#routedSeq)
+        } else this.#log.error({ err: failure, clientId: session.clientId, seq: session.nextSeq }, 'log cannot be read')
         if (isInside && failure === undefined) return
         session.isReading = false
         if (failure === undefined) this.advance(session)

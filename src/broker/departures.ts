@@ -13,6 +13,9 @@ import { noTicket } from './publish.ts'
 import { SlotState } from './send-window.ts'
 import type { Attachment, Outgoing, Session } from './session.ts'
 
+/** A session that reads a backlog has its cursor stored each so many messages: a client gets no more of it twice. */
+const readSeqs = 1000
+
 export class Departures {
   readonly #store: Store
   readonly #counters: Counters
@@ -44,12 +47,21 @@ export class Departures {
     const isReleased = window.stateOf(packetId) === SlotState.released
     sessions.saveOutbound(clientId, { packetId, seq: window.seqOf(packetId), qos: 2, isReleased })
     // With it goes the cursor, so that no more of this has to be kept than is open.
-    const cursor = session.cursor(routedSeq)
-    if (cursor !== session.savedCursor) {
-      session.savedCursor = cursor
-      sessions.saveCursor(clientId, cursor)
-    }
+    this.#saveCursor(session, routedSeq)
     return this.#store.lastTicket
+  }
+
+  /** A session read on in the log, which nothing else may be written beside. @param routedSeq as above */
+  hasRead(session: Session, routedSeq: Seq): void {
+    if (session.nextSeq - session.savedCursor <= readSeqs) return
+    if (session.cursor(routedSeq) - session.savedCursor >= readSeqs) this.#saveCursor(session, routedSeq)
+  }
+
+  #saveCursor(session: Session, routedSeq: Seq): void {
+    const cursor = session.cursor(routedSeq)
+    if (cursor === session.savedCursor) return
+    session.savedCursor = cursor
+    this.#store.sessions.saveCursor(session.clientId, cursor)
   }
 
   /** The commit to wait for before a QoS 2 message is sent again: at the latest the claim of its session stored it. */

@@ -28,11 +28,16 @@ import { Subscription } from './subscription.ts'
 import { PendingWill } from './will.ts'
 
 /**
- * Cursors are stored when so many messages were served, or after so long: what a client gets twice after a crash is no
- * more, and a message costs the disk a page of sessions now and then instead of always.
+ * Cursors are stored after so long, in a commit of their own if need be. Before that those that moved so far join a
+ * commit that is written anyway, one for each so many messages: what a client gets twice after a crash is little more
+ * than what came since the last commit, and a message costs the disk a page of sessions now and then instead of always.
  */
-const cursorSeqs = 1000
 const cursorMs = 10_000
+const cursorSeqs = 100
+const cursorsPerCommitMax = 64
+
+/** So many sessions are looked at for that. */
+const looksPerCommitMax = 256
 
 /** What CONNECT asks for. */
 export interface SessionRequest {
@@ -56,7 +61,10 @@ export class SessionTable {
   readonly #settings: BrokerSettings
   readonly #publishWill: (message: Publish, session: Session) => void
   #cursorsDueMs = 0
+  /** Messages served up to here have had cursors stored for them. */
   #cursorsSeq: Seq = 0
+  /** Whose cursor is looked at next. */
+  #cursorTurn: Iterator<Session> | undefined
   /** With this commit messages published elsewhere reach every subscription that there is. */
   followTicket: Ticket = 0
 
@@ -291,11 +299,8 @@ export class SessionTable {
   saveCursors(): Seq[] {
     const routedSeq = this.#delivery.routedSeq
     const nowMs = this.#clock.nowMs()
-    const isDue = nowMs >= this.#cursorsDueMs || routedSeq - this.#cursorsSeq >= cursorSeqs
-    if (isDue) {
-      this.#cursorsDueMs = nowMs + cursorMs
-      this.#cursorsSeq = routedSeq
-    }
+    const isDue = nowMs >= this.#cursorsDueMs
+    if (isDue) this.#cursorsDueMs = nowMs + cursorMs
     const unneeded = lanes.map(() => routedSeq)
     for (const session of this.#sessions.values()) {
       if (!session.isDurable) continue
@@ -309,6 +314,32 @@ export class SessionTable {
       }
     }
     return unneeded
+  }
+
+  /** A commit is about to be written: some of the cursors that moved far join it. */
+  joinCommit(): void {
+    const routedSeq = this.#delivery.routedSeq
+    let count = Math.min(cursorsPerCommitMax, Math.floor((routedSeq - this.#cursorsSeq) / cursorSeqs))
+    if (count <= 0) return
+    this.#cursorsSeq = routedSeq
+    const looks = Math.min(looksPerCommitMax, this.#sessions.size)
+    for (let i = 0; i < looks && count > 0; i++) {
+      const session = this.#nextForCursor()
+      if (session === undefined || !session.isDurable) continue
+      const cursor = session.cursor(routedSeq)
+      if (cursor - session.savedCursor < cursorSeqs) continue
+      session.savedCursor = cursor
+      this.#store.sessions.saveCursor(session.clientId, cursor)
+      count--
+    }
+  }
+
+  #nextForCursor(): Session | undefined {
+    this.#cursorTurn ??= this.#sessions.values()
+    const { value, done } = this.#cursorTurn.next()
+    if (done !== true) return value
+    this.#cursorTurn = undefined
+    return this.#sessions.size === 0 ? undefined : this.#nextForCursor()
   }
 
   *[Symbol.iterator](): Generator<Session> {

@@ -35,6 +35,7 @@ export type Durability = 'disk' | 'os' | 'ram'
  * - everything written before `lastTicket` was read is durable once `onDurable` came with that ticket.
  * - `onDurable` comes with rising tickets, never inside a write.
  * - `onDurable` comes also for a write that changes nothing.
+ * - `beforeCommit` comes before a group commit is written, and what is written inside it joins that commit.
  * - a group commit is all or nothing: after a crash either all of its writes are there or none.
  * - group commits become durable in order: after a crash no later one is there without every earlier one.
  * - a commit that fails is tried again until it holds, and `onFailure` tells once per outage; nothing is dropped.
@@ -72,6 +73,8 @@ export interface Store {
 }
 
 export interface StoreOwner {
+  /** A group commit is about to be written: for what is worth none of its own. Never comes while the store closes. */
+  beforeCommit?(): void
   onDurable(ticket: Ticket): void
   /** Commits fail from now on; they are tried again. */
   onFailure(failure: Failure): void

@@ -46,11 +46,13 @@ export class StoreRun {
   readonly tickets: Ticket[] = []
   readonly failures: Failure[] = []
   recoveredCount = 0
+  beforeCommit: (() => void) | undefined
   #waiting: { condition: () => boolean; resolve: () => void }[] = []
 
   private constructor(store: Store) {
     this.store = store
     store.bind({
+      beforeCommit: () => this.beforeCommit?.(),
       onDurable: (ticket) => {
         this.tickets.push(ticket)
         this.#wake()

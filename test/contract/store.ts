@@ -70,6 +70,26 @@ function commitContract(t: Test, makeStore: MakeStore): void {
     await run.store.close()
   })
 
+  t.test(
+    '`beforeCommit` comes before a group commit is written, and what is written inside it joins that commit',
+    async (t) => {
+      const harness = await makeStore(t)
+      const run = await StoreRun.start(harness.open())
+      let count = 0
+      run.beforeCommit = () => run.store.marks.set('joined', { epoch: 'e', seq: ++count })
+      for (let commit = 1; commit <= 3; commit++) {
+        run.store.log.append(message(`commit ${commit}`))
+        const ticket = run.store.lastTicket
+        await run.settle()
+        t.equal(run.store.durableTicket, ticket, 'no commit of its own')
+        t.equal(count, commit)
+      }
+      const next = await StoreRun.start(harness.crash(run.store))
+      t.strictSame(next.marks.get('joined'), { epoch: 'e', seq: 3 })
+      await next.store.close()
+    },
+  )
+
   t.test('`onDurable` comes with rising tickets, never inside a write', async (t) => {
     const run = await StoreRun.start((await makeStore(t)).open())
     for (let turn = 0; turn < 20; turn++) {

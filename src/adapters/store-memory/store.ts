@@ -43,6 +43,7 @@ export class MemoryStore implements Store {
   /** The writes of the group commit after `durableTicket`. */
   #changes: (() => void)[] = []
   #owner: StoreOwner | undefined
+  #isClosing = false
   #isClosed = false
 
   constructor({ clock, random, disk = new MemoryDisk() }: MemoryStoreOptions) {
@@ -121,6 +122,7 @@ export class MemoryStore implements Store {
   }
 
   async close(): Promise<void> {
+    this.#isClosing = true
     this.#commit()
     this.#isClosed = true
   }
@@ -131,8 +133,9 @@ export class MemoryStore implements Store {
   }
 
   #commit(): void {
+    if (this.#changes.length === 0) return
+    if (!this.#isClosing) this.#owner?.beforeCommit?.()
     const changes = this.#changes
-    if (changes.length === 0) return
     this.#changes = []
     for (const change of changes) change()
     this.durableTicket++

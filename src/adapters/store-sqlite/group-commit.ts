@@ -85,6 +85,7 @@ export class GroupCommit {
   async #run(): Promise<void> {
     while (this.#joinedAtMs !== undefined) {
       await this.#gather(this.#joinedAtMs)
+      if (!this.#isClosing) this.#owner.beforeCommit?.()
       const batch = this.#open
       this.#open = new Batch(batch.ticket + 1)
       this.#joinedAtMs = undefined

@@ -215,6 +215,7 @@ export class SqliteStore implements Store {
   bind(owner: StoreOwner): void {
     this.#owner = owner
     this.#commits.owner = {
+      beforeCommit: () => owner.beforeCommit?.(),
       onDurable: (ticket) => {
         owner.onDurable(ticket)
         this.log.forgetOldest()
