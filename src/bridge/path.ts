@@ -11,6 +11,8 @@ export const pathProperty = 'x-b-path'
 /** More hops than any network of bridges needs. */
 export const hopCountMax = 8
 
+const none: readonly string[] = []
+
 /** Long enough to tell brokers apart. */
 export function pathName(epoch: string): string {
   return epoch.slice(0, 12)
@@ -18,8 +20,9 @@ export function pathName(epoch: string): string {
 
 /** The brokers that a message has passed, in order. */
 export function pathOf(userProperties: UserProperties | undefined): readonly string[] {
-  const text = userProperties?.find(([name]) => name === pathProperty)?.[1]
-  return text === undefined || text === '' ? [] : text.split(',')
+  if (userProperties === undefined) return none
+  const text = userProperties.find(([name]) => name === pathProperty)?.[1]
+  return text === undefined || text === '' ? none : text.split(',')
 }
 
 /**
@@ -39,6 +42,6 @@ export function pathIn(path: readonly string[], own: string): readonly string[] 
 
 /** @example withPath([['unit', 'C']], ['9f3c', '17aa']) // [['unit', 'C'], ['x-b-path', '9f3c,17aa']] */
 export function withPath(userProperties: UserProperties | undefined, path: readonly string[]): UserProperties {
-  const others = userProperties?.filter(([name]) => name !== pathProperty) ?? []
-  return [...others, [pathProperty, path.join(',')]]
+  const own: UserProperties[number] = [pathProperty, path.length === 1 ? (path[0] as string) : path.join(',')]
+  return userProperties === undefined ? [own] : [...userProperties.filter(([name]) => name !== pathProperty), own]
 }

@@ -12,6 +12,7 @@ import type { PeerLink } from '../ports/peer.ts'
 import type { Durability } from '../ports/store.ts'
 import { takeCrossing } from '../protocol/crossing.ts'
 import { findNumber, findSkips, type MessageNumber, type Skip, withoutNumber } from '../protocol/message-number.ts'
+import type { UserProperties } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Marks } from './marks.ts'
 import { ResponseTable } from './response-table.ts'
@@ -117,7 +118,7 @@ export class ReceiverLink implements GateLink {
     if (number.seq > state.refusedSeq) return 'wait'
     state.refusedSeq = Number.POSITIVE_INFINITY
     // Whoever was never here before begins where he is; a known one with a new log begins at its beginning.
-    if (mark !== undefined) this.#checkGap(number, isSameLog ? mark.seq : 0, findSkips(userProperties))
+    if (mark !== undefined) this.#checkGap(number, isSameLog ? mark.seq : 0, userProperties)
     this.#marks.set(state.key, { epoch: number.epoch, seq: number.seq }, durability)
     // The message is the receiver's own from the decoder on, and nobody else has seen it yet.
     const left = withoutNumber(userProperties)
@@ -149,9 +150,9 @@ export class ReceiverLink implements GateLink {
     return state
   }
 
-  #checkGap({ lane, previous }: MessageNumber, knownSeq: number, skips: readonly Skip[]): void {
+  #checkGap({ lane, previous }: MessageNumber, knownSeq: number, userProperties: UserProperties): void {
     if (previous <= knownSeq) return
-    const inGap = skips.filter(({ lastSeq }) => lastSeq > knownSeq)
+    const inGap = findSkips(userProperties).filter(({ lastSeq }) => lastSeq > knownSeq)
     let explainedUpTo = knownSeq
     for (const skip of inGap) if (skip.firstSeq <= explainedUpTo + 1) explainedUpTo = skip.lastSeq
     const isUnexplained = explainedUpTo < previous
@@ -167,8 +168,8 @@ interface LaneState {
 }
 
 function isEmptyBut(properties: Publish['properties']): boolean {
-  for (const [name, value] of Object.entries(properties ?? {})) {
-    if (name !== 'userProperties' && value !== undefined) return false
+  for (const name in properties) {
+    if (name !== 'userProperties' && properties[name as keyof typeof properties] !== undefined) return false
   }
   return true
 }

@@ -318,12 +318,14 @@ export class Sender implements Outlet {
     crossing: UserProperties,
     number: UserProperties,
   ): PublishProperties {
+    const userProperties = [...withPath(this.#told(message), path), ...crossing, ...number]
     const isExpiring = message.expiresAtMs !== Number.POSITIVE_INFINITY
+    if (message.properties === undefined && !isExpiring) return { userProperties }
     const responseTopic = message.properties?.responseTopic
     return {
       ...message.properties,
       ...(responseTopic !== undefined && { responseTopic: this.#responses.goingUp(responseTopic) }),
-      userProperties: [...withPath(this.#told(message), path), ...crossing, ...number],
+      userProperties,
       ...(isExpiring && { messageExpiryInterval: this.#secondsLeft(message) }), // [MQTT-3.3.2-6]
     }
   }

@@ -99,6 +99,10 @@ export class AckQueue {
 
   /** With the reason in words if something is refused and the client wants to hear it [MQTT-3.1.2-29]. */
   #send(packet: Waiting['packet']): void {
+    if ('reasonCode' in packet && packet.reasonCode === ReasonCode.success) {
+      this.#outbox.sendAck(packet.type, packet.packetId, packet.reasonCode)
+      return
+    }
     const why = this.#outbox.wantsReasons ? textFor(packet) : undefined
     if (why === undefined) this.#outbox.send(packet)
     else this.#outbox.sendWithReason(packet, why)

@@ -28,8 +28,8 @@ export function crossingProperties(qos: Qos, sentQos: Qos, changedAtMs: number |
 
 /** Takes these properties off `message` and gives it what they say. */
 export function takeCrossing(message: Publish): void {
-  const { userProperties } = message.properties ?? {}
-  if (userProperties === undefined || !userProperties.some(isOfCrossing)) return
+  const userProperties = message.properties?.userProperties
+  if (userProperties === undefined || !hasCrossing(userProperties)) return
   for (const [name, value] of userProperties) {
     if (name === qosProperty && /^[12]$/.test(value)) message.qos = Math.max(message.qos, Number(value)) as Qos
     if (name === changedProperty && /^\d{1,15}$/.test(value) && message.retain) message.changedAtMs = Number(value)
@@ -38,6 +38,13 @@ export function takeCrossing(message: Publish): void {
   message.properties = { ...message.properties, userProperties: left.length === 0 ? undefined : left }
 }
 
-function isOfCrossing([name]: readonly [string, string]): boolean {
+function hasCrossing(userProperties: UserProperties): boolean {
+  for (let i = 0; i < userProperties.length; i++) if (isOfCrossing(userProperties[i] as Pair)) return true
+  return false
+}
+
+type Pair = UserProperties[number]
+
+function isOfCrossing([name]: Pair): boolean {
   return name === qosProperty || name === changedProperty
 }

@@ -34,10 +34,43 @@ export function formatNumber({ epoch, lane, seq, previous }: MessageNumber): str
 
 /** The first number among `userProperties`; undefined when there is none that can be read. */
 export function findNumber(userProperties: UserProperties | undefined): MessageNumber | undefined {
-  const text = userProperties?.find(([name]) => name === numberProperty)?.[1]
-  const match = text === undefined ? null : /^([0-9a-f]{1,32})\.(\d{1,3})\.(\d{1,15})\.(\d{1,15})$/.exec(text)
-  if (match === null) return undefined
-  return { epoch: match[1] as string, lane: Number(match[2]), seq: Number(match[3]), previous: Number(match[4]) }
+  const text = findValue(userProperties, numberProperty)
+  if (text === undefined) return undefined
+  const epochEnd = text.indexOf('.')
+  const laneEnd = text.indexOf('.', epochEnd + 1)
+  const seqEnd = text.indexOf('.', laneEnd + 1)
+  if (epochEnd < 1 || epochEnd > 32 || laneEnd < 0 || seqEnd < 0) return undefined
+  for (let i = 0; i < epochEnd; i++) if (!isHexDigit(text.charCodeAt(i))) return undefined
+  const lane = readDecimal(text, epochEnd + 1, laneEnd, 3)
+  const seq = readDecimal(text, laneEnd + 1, seqEnd, 15)
+  const previous = readDecimal(text, seqEnd + 1, text.length, 15)
+  if (lane < 0 || seq < 0 || previous < 0) return undefined
+  return { epoch: text.slice(0, epochEnd), lane, seq, previous }
+}
+
+function findValue(userProperties: UserProperties | undefined, name: string): string | undefined {
+  if (userProperties === undefined) return undefined
+  for (let i = 0; i < userProperties.length; i++) {
+    const pair = userProperties[i] as UserProperties[number]
+    if (pair[0] === name) return pair[1]
+  }
+  return undefined
+}
+
+function isHexDigit(code: number): boolean {
+  return (code >= 0x30 && code <= 0x39) || (code >= 0x61 && code <= 0x66)
+}
+
+/** The number in `text[start..end)`; -1 when that is none of at most `digitsMax` digits. */
+function readDecimal(text: string, start: number, end: number, digitsMax: number): number {
+  if (end <= start || end - start > digitsMax) return -1
+  let value = 0
+  for (let i = start; i < end; i++) {
+    const digit = text.charCodeAt(i) - 0x30
+    if (digit < 0 || digit > 9) return -1
+    value = value * 10 + digit
+  }
+  return value
 }
 
 /** @example formatSkip({ firstSeq: 6, lastSeq: 9, count: 3, reason: 'expired' }) // '6-9.3.expired' */
@@ -59,6 +92,12 @@ export function findSkips(userProperties: UserProperties | undefined): readonly 
 
 /** Without what this file knows; undefined when nothing is left. */
 export function withoutNumber(userProperties: UserProperties): UserProperties | undefined {
-  const others = userProperties.filter(([name]) => name !== numberProperty && name !== skipProperty)
-  return others.length === 0 ? undefined : others
+  let others: UserProperties[number][] | undefined
+  for (let i = 0; i < userProperties.length; i++) {
+    const pair = userProperties[i] as UserProperties[number]
+    if (pair[0] === numberProperty || pair[0] === skipProperty) continue
+    if (others === undefined) others = [pair]
+    else others.push(pair)
+  }
+  return others
 }

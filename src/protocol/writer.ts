@@ -8,6 +8,9 @@ import { variableByteCount, writeVariableByteInteger } from './variable-byte-int
 
 const fieldBytesMax = 65_535
 
+/** Up to here a loop over characters is faster than the call into the runtime. */
+const loopCharsMax = 64
+
 /** Begins a packet whose body has exactly `bodyByteCount` bytes. */
 export function writeFixedHeader(out: OutputBuffer, header: number, bodyByteCount: number): void {
   out.ensure(1 + variableByteCount(bodyByteCount) + bodyByteCount)
@@ -20,7 +23,8 @@ export function writeUint8(out: OutputBuffer, value: number): void {
 }
 
 export function writeUint16(out: OutputBuffer, value: number): void {
-  out.length = out.bytes.writeUInt16BE(value, out.length)
+  out.bytes[out.length++] = value >> 8
+  out.bytes[out.length++] = value
 }
 
 export function writeUint32(out: OutputBuffer, value: number): void {
@@ -29,6 +33,7 @@ export function writeUint32(out: OutputBuffer, value: number): void {
 
 /** Bytes of `text` in UTF-8 with its length before it. */
 export function stringByteCount(text: string): number {
+  if (isShortAscii(text)) return 2 + text.length
   const byteCount = Buffer.byteLength(text)
   assert(byteCount <= fieldBytesMax, 'string is too long for its length prefix')
   return 2 + byteCount
@@ -36,9 +41,22 @@ export function stringByteCount(text: string): number {
 
 export function writeString(out: OutputBuffer, text: string): void {
   const start = out.length + 2
+  if (isShortAscii(text)) {
+    const { bytes } = out
+    writeUint16(out, text.length)
+    for (let i = 0; i < text.length; i++) bytes[start + i] = text.charCodeAt(i)
+    out.length = start + text.length
+    return
+  }
   const byteCount = out.bytes.write(text, start, 'utf8')
   writeUint16(out, byteCount)
   out.length = start + byteCount
+}
+
+function isShortAscii(text: string): boolean {
+  if (text.length > loopCharsMax) return false
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) >= 0x80) return false
+  return true
 }
 
 /** Bytes of `binary` with its length before it. */

@@ -113,7 +113,7 @@ const bridge = z.strictObject({
   ),
   inflight_max: option(
     wholeNumber(1, 65_535),
-    512,
+    1024,
     'Messages on their way up and not yet acknowledged. More fills long lines better. The remote broker may allow less.',
   ),
   rate_max: option(
