@@ -234,17 +234,21 @@ export class Connection implements LinkOwner, Line {
         ...extended?.properties(authenticationData),
       },
     })
-    const facts = { clientId: this.#clientId, remote: this.#link.remote, version: this.#version }
     if (!isAnswered) {
-      core.log.info(facts, 'client takes no packet as large as CONNACK')
+      core.log.info(this.#facts(), 'client takes no packet as large as CONNACK')
       this.#leave(open, true, reasonName(ReasonCode.packetTooLarge))
       this.#endLink()
       return
     }
     this.#scheduleKeepAlive()
-    if (core.log.isLevelEnabled('debug')) core.log.debug(facts, 'client connected')
+    if (core.log.isLevelEnabled('debug')) core.log.debug(this.#facts(), 'client connected')
     core.sysTopics?.connected(principal, connect, agreement, this.#link)
     core.delivery.attached(session, open)
+  }
+
+  /** Not before somebody wants to read them: where a link comes from is a question to the system. */
+  #facts(): object {
+    return { clientId: this.#clientId, remote: this.#link.remote, version: this.#version }
   }
 
   /** Answers CONNECT with a refusal and closes [MQTT-3.1.4-2] [MQTT-3.2.2-7]. @param why empty = the code says it all */

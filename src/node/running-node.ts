@@ -3,6 +3,7 @@
  * the outside in, so that nothing writes to a store that is closed.
  */
 import { isDeepStrictEqual } from 'node:util'
+import { YoungGeneration } from '../adapters/system/young-generation.ts'
 import type { ControlSocket } from '../admin/control-socket.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { Settings } from '../config/settings.ts'
@@ -33,6 +34,7 @@ export interface NodeParts {
 export class RunningNode {
   readonly #parts: NodeParts
   readonly #ticker: NodeJS.Timeout
+  readonly #youngGeneration = new YoungGeneration()
   /** What it was started with. */
   readonly #settings: Settings
 
@@ -40,7 +42,7 @@ export class RunningNode {
   constructor(parts: NodeParts) {
     this.#parts = parts
     this.#settings = parts.settings
-    this.#ticker = setInterval(() => parts.broker.tick(), tickMs)
+    this.#ticker = setInterval(() => this.#tick(), tickMs)
     for (const bridge of parts.bridges.all) bridge.start()
     for (const serial of parts.serials) serial.start()
   }
@@ -51,6 +53,8 @@ export class RunningNode {
    */
   async reload(settings: Settings): Promise<readonly string[]> {
     const { log, listeners, methods, bridges } = this.#parts
+    // The settings were read in a thread.
+    this.#youngGeneration.hold()
     log.level = settings.log.level
     listeners.reload()
     methods.reload()
@@ -60,6 +64,12 @@ export class RunningNode {
       return key !== 'log' && key !== 'bridges' && !isDeepStrictEqual(settings[key], this.#settings[key])
     })
     return [...changed, ...ofBridges]
+  }
+
+  #tick(): void {
+    const { broker } = this.#parts
+    broker.tick()
+    this.#youngGeneration.follow(broker.counters.receivedMessages + broker.counters.sentMessages)
   }
 
   async stop(): Promise<void> {
