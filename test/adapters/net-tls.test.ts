@@ -74,11 +74,15 @@ class Files {
 
 type Stage = { files: Files; listener: TlsListener; acceptor: RecordingAcceptor; log: RecordingLog }
 
-async function listen(t: Test, settings: { traits?: ListenerTraits; server?: IssuedCertificate } = {}): Promise<Stage> {
+async function listen(
+  t: Test,
+  settings: { traits?: ListenerTraits; server?: IssuedCertificate; handshakeTimeoutMs?: number } = {},
+): Promise<Stage> {
   const files = new Files(t)
   const acceptor = new RecordingAcceptor()
   const log = new RecordingLog()
-  const tls = { bind: loopback, files: files.server(settings.server) }
+  const { handshakeTimeoutMs = 10_000 } = settings
+  const tls = { bind: loopback, files: files.server(settings.server), handshakeTimeoutMs }
   const listener = await listenTls(tls, acceptor, settings.traits ?? traits, log)
   t.teardown(() => {
     for (const owner of acceptor.owners) owner.link.destroy()
@@ -222,6 +226,25 @@ t.test('what is not TLS, or too old, is refused', async (t) => {
   await stage.log.until('client refused', 2)
   const reasons = stage.log.fieldsOf('client refused').map(({ reason }) => reason)
   t.strictSame(reasons, ['the peer speaks HTTP without TLS', 'the peer speaks no TLS version from 1.2 on'])
+})
+
+t.test('a handshake that is not over in time is cut off, whether its bytes come slowly or not at all', async (t) => {
+  const stage = await listen(t, { handshakeTimeoutMs: 300 })
+  const inTime = connectClient(t, stage, barn)
+  await stage.acceptor.next()
+  const startedAtMs = performance.now()
+  const silent = connect(stage.listener.address)
+  const slow = connect(stage.listener.address)
+  slow.on('error', () => {})
+  // The header of a record of 512 bytes, then one byte after the other.
+  slow.write(Buffer.from('1603010200', 'hex'))
+  const drip = setInterval(() => slow.write(Buffer.of(1)), 50)
+  await Promise.all([closed(silent), closed(slow)])
+  clearInterval(drip)
+  t.ok(performance.now() - startedAtMs >= 290, 'not before its time')
+  await stage.log.until('client refused', 2)
+  for (const { reason } of stage.log.fieldsOf('client refused')) t.equal(reason, 'the TLS handshake took too long')
+  t.notOk(inTime.destroyed, 'and only that')
 })
 
 t.test('a peer that is refused again and again does not fill the log', async (t) => {

@@ -16,6 +16,8 @@ import { remoteOf } from './socket-link.ts'
 export interface TlsSettings extends ListenerOptions {
   readonly bind: Address
   readonly files: TlsFiles
+  /** 10 s unless given. */
+  readonly handshakeTimeoutMs?: number
 }
 
 /** Paths of PEM files. */
@@ -29,6 +31,14 @@ export interface TlsListener extends NetListener {
   reload(files: TlsFiles): void
 }
 
+/** A connection whose handshake is under way. */
+type Handshake = {
+  readonly remote: string
+  readonly timer: NodeJS.Timeout
+  isLate: boolean
+}
+
+/** For the whole of it: the time limit of Node starts anew with each byte, and closes nothing. */
 const handshakeTimeoutMs = 10_000
 
 /** Rejects with the Failure ERR_LISTEN or ERR_CERTIFICATE. */
@@ -43,17 +53,22 @@ export async function listenTls(
     ...readServerOptions(settings.files, requireIdentity),
     requestCert: requireIdentity,
     rejectUnauthorized: requireIdentity,
-    handshakeTimeout: handshakeTimeoutMs,
   })
   const listener = new SocketListener(server, acceptor, traits, log, settings)
-  /** Connections whose handshake is under way, and where they come from. Each ends in one of the two events below. */
-  const handshakes = new Map<Socket, string>()
+  /** Each ends in one of the two events below. */
+  const handshakes = new Map<Socket, Handshake>()
 
-  server.on('connection', (socket, remote = remoteOf(socket)) => handshakes.set(socket, remote))
+  server.on('connection', (socket, remote = remoteOf(socket)) => {
+    const onLate = () => {
+      handshake.isLate = true
+      socket.destroy()
+    }
+    const timer = setTimeout(onLate, settings.handshakeTimeoutMs ?? handshakeTimeoutMs)
+    const handshake: Handshake = { remote, timer, isLate: false }
+    handshakes.set(socket, handshake)
+  })
   server.on('secureConnection', (socket) => {
-    const under = socketUnder(socket)
-    const remote = handshakes.get(under) ?? remoteOf(socket)
-    handshakes.delete(under)
+    const remote = over(socketUnder(socket))?.remote ?? remoteOf(socket)
     const identity = socket.authorized ? commonName(socket) : undefined
     if (requireIdentity && identity === undefined) {
       listener.refusals.add(remote, 'the client certificate has no common name')
@@ -63,11 +78,17 @@ export async function listenTls(
     }
   })
   server.on('tlsClientError', (error, socket) => {
-    const under = socketUnder(socket)
-    listener.refusals.add(handshakes.get(under) ?? 'unknown', refusal(error, socket))
-    handshakes.delete(under)
+    const { remote = 'unknown', isLate = false } = over(socketUnder(socket)) ?? {}
+    listener.refusals.add(remote, isLate ? 'the TLS handshake took too long' : refusal(error, socket))
   })
   await listener.open(settings.bind)
+
+  function over(socket: Socket): Handshake | undefined {
+    const handshake = handshakes.get(socket)
+    clearTimeout(handshake?.timer)
+    handshakes.delete(socket)
+    return handshake
+  }
 
   return {
     get address() {
