@@ -13,13 +13,14 @@ import { Flash } from './board/flash.ts'
 import { MainLoop, type MainLoopOptions } from './board/main-loop.ts'
 import type { Signal } from './board/signal.ts'
 import type { DeviceClock, DeviceTimer } from './clock.ts'
+import type { ResetReason } from './device-hello.ts'
 import type { Head } from './heads/head.ts'
 import { type HeadOptions, makeHead } from './heads/make-head.ts'
 import { inFlightDefault, MqttHead } from './heads/mqtt-head.ts'
 import { resampled } from './line/uart-sampler.ts'
 import { encodeMessage } from './oracle/message.ts'
 import type { SeededRandom } from './seeded-random.ts'
-import { DeviceLink, type ResetReason } from './serial-link.ts'
+import { DeviceLink } from './serial-link.ts'
 
 export interface DeviceOptions extends HeadOptions, MainLoopOptions {
   /** Readings per second; Infinity = as fast as the line takes them. */

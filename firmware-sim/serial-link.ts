@@ -3,22 +3,13 @@
  * way, a fixed acknowledgement timer that doubles, no measuring. It shares no line with the gateway's end.
  *
  * After power-on it sends RST until the gateway answers; a RST of the gateway during the conversation means that the
- * gateway closed the MQTT connection. With an address it is on a bus: it speaks only in its turn, and what a turn of the
- * gateway does not acknowledge goes again.
+ * gateway closed the MQTT connection. With an address it is on a bus (bus-voice.ts): it speaks only in its turn, and what
+ * a turn of the gateway does not acknowledge goes again.
  */
+import { BusVoice } from './bus-voice.ts'
 import type { DeviceClock, DeviceTimer } from './clock.ts'
-import {
-  Flag,
-  type Frame,
-  fromDevice,
-  fromWire,
-  headerAndCrcBytes,
-  littleEndian,
-  numberField,
-  Type,
-  toFields,
-  toWire,
-} from './link-codec.ts'
+import { Field, helloPayload, type ResetReason } from './device-hello.ts'
+import { Flag, type Frame, fromWire, headerAndCrcBytes, numberField, Type, toWire } from './link-codec.ts'
 import type { SeededRandom } from './seeded-random.ts'
 
 export interface DeviceLinkOwner {
@@ -50,10 +41,6 @@ export interface DeviceLinkExtras {
   readonly address?: number | undefined
 }
 
-/** By the number that RST carries. */
-export const RESET_REASONS = ['unknown', 'power-on', 'brown-out', 'watchdog', 'pin', 'software'] as const
-export type ResetReason = (typeof RESET_REASONS)[number]
-
 const frameBytesDefault = 128
 const windowFrames = 3
 const growthBytes = 4
@@ -69,20 +56,6 @@ const holdMs = 1000
 const trialMs = 500
 const pingAgainRaisedMs = 250
 
-const Field = {
-  version: 1,
-  role: 2,
-  bootId: 3,
-  conversation: 4,
-  reason: 5,
-  mtu: 6,
-  credit: 7,
-  window: 8,
-  id: 9,
-  name: 10,
-  wants: 11,
-  baudRates: 12,
-}
 const nothing = Buffer.alloc(0)
 const longAgo = Number.NEGATIVE_INFINITY
 
@@ -103,6 +76,8 @@ export class DeviceLink {
   readonly #frameBytesMax: number
   readonly #creditBytes: number
   readonly #firmware: () => string
+  /** Only on a bus. */
+  readonly #bus: BusVoice | undefined
   #isOn = false
   #isUp = false
   #bootId = 0
@@ -126,9 +101,6 @@ export class DeviceLink {
   #heldUntilMs = 0
   #heardAtMs = 0
   #pingCount = 0
-  /** On a bus: what waits for the next turn. */
-  #hasTurn = false
-  #unsaid: { readonly type: number; readonly bytes: Buffer }[] = []
   #ackTimer: DeviceTimer | undefined
   #resendTimer: DeviceTimer | undefined
   #pulse: DeviceTimer | undefined
@@ -152,6 +124,8 @@ export class DeviceLink {
     this.#frameBytesMax = extras.frameBytes ?? frameBytesDefault
     this.#creditBytes = extras.receiveBytes ?? 4 * this.#frameBytesMax
     this.#firmware = extras.firmware ?? (() => 'firmware-sim')
+    const { address } = extras
+    this.#bus = address === undefined ? undefined : new BusVoice(address, (bytes) => owner.write(bytes))
   }
 
   get isUp(): boolean {
@@ -180,7 +154,7 @@ export class DeviceLink {
   powerOff(): void {
     this.#isOn = false
     this.#isUp = false
-    this.#unsaid = []
+    this.#bus?.forget()
     this.#stopTimers()
     this.#baudRate = this.#startRate
   }
@@ -237,24 +211,21 @@ export class DeviceLink {
     }
     this.damagedFrameCount++
     // On a bus nobody knows whom it was for.
-    if (this.#isUp && this.#extras.address === undefined) this.#reject()
+    if (this.#isUp && this.#bus === undefined) this.#reject()
   }
 
   #onFrame(frame: Frame): void {
     // Also what others on the bus say, and what it brings back of us.
-    if (frame.address !== this.#extras.address) return
+    if (frame.address !== this.#bus?.address) return
     this.#onOwnFrame(frame)
-    if (frame.type === Type.turn && this.#extras.address !== undefined) this.#speak()
+    if (frame.type === Type.turn) this.#bus?.speak(() => this.#takeTurn())
   }
 
-  /** Our turn: what waits goes out, and the turn goes back. */
-  #speak(): void {
+  /** What the TURN of the gateway did not acknowledge goes again, then what is new, and the turn goes back. */
+  #takeTurn(): void {
     if (this.#flight.length > 0 && this.#isUp) this.#onTimeout()
-    this.#hasTurn = true
     this.#fill()
-    this.#hasTurn = false
     this.#write(Type.turn, 0, this.#nextSeq, nothing)
-    for (const { bytes } of this.#unsaid.splice(0)) this.#owner.write(bytes)
   }
 
   #onOwnFrame(frame: Frame): void {
@@ -299,7 +270,7 @@ export class DeviceLink {
     this.#heldUntilMs = frame.flags & Flag.notReady ? this.#heardAtMs + holdMs : 0
     this.#acknowledged(frame.ack)
     if (frame.type === Type.data) this.#onData(frame)
-    else if (frame.type === Type.nak && this.#extras.address === undefined) this.#goBack()
+    else if (frame.type === Type.nak && this.#bus === undefined) this.#goBack()
     else if (frame.type === Type.ping) this.#write(Type.pong, 0, this.#nextSeq, nothing)
     else if (frame.type === Type.err) this.#goDown()
     this.#fill()
@@ -385,14 +356,14 @@ export class DeviceLink {
   #armResend(): void {
     this.#resendTimer?.cancel()
     this.#resendTimer = undefined
-    if (this.#flight.length === 0 || this.#extras.address !== undefined) return
+    if (this.#flight.length === 0 || this.#bus !== undefined) return
     const waitMs = Math.max(100, 4 * this.#lineMs(this.#frameBytesMax) + 20) * 2 ** this.#timeoutCount
     this.#resendTimer = this.#clock.after(Math.min(2400, waitMs), () => this.#onTimeout())
   }
 
   /** Sends what is queued, as far as window and credit of the gateway go. */
   #fill(): void {
-    if (this.#extras.address !== undefined && !this.#hasTurn) return
+    if (this.#bus !== undefined && !this.#bus.hasTurn) return
     while (this.#isUp && this.#queue.length > 0 && this.#flight.length < this.#peerWindowFrames) {
       if (this.#clock.nowMs() < this.#heldUntilMs) return
       const payload = this.#queue.subarray(0, this.#payloadBytes)
@@ -485,42 +456,34 @@ export class DeviceLink {
 
   #sendHello(type: number): void {
     const { wantsTime = false, baudRates = [] } = this.#extras
-    const payload = toFields([
-      [Field.version, littleEndian(1, 1)],
-      [Field.role, littleEndian(0, 1)],
-      [Field.bootId, littleEndian(this.#bootId, 4)],
-      [Field.conversation, littleEndian(this.#conversation, 4)],
-      [Field.reason, littleEndian(RESET_REASONS.indexOf(this.#reason), 1)],
-      [Field.mtu, littleEndian(this.#frameBytesMax, 2)],
-      [Field.credit, littleEndian(this.#creditBytes, 2)],
-      [Field.window, littleEndian(windowFrames, 1)],
-      [Field.id, Buffer.from(this.#id).subarray(0, 24)],
-      [Field.name, Buffer.from(this.#firmware()).subarray(0, 24)],
-      ...(wantsTime ? [[Field.wants, Buffer.from([1])] as const] : []),
-      ...(baudRates.length > 0
-        ? [[Field.baudRates, Buffer.concat(baudRates.map((rate) => littleEndian(rate, 4)))] as const]
-        : []),
-    ])
+    const payload = helloPayload({
+      bootId: this.#bootId,
+      conversation: this.#conversation,
+      reason: this.#reason,
+      mtuBytes: this.#frameBytesMax,
+      creditBytes: this.#creditBytes,
+      windowFrames,
+      id: this.#id,
+      firmware: this.#firmware(),
+      wantsTime,
+      baudRates,
+    })
     this.#write(type, 0, 0, payload)
   }
 
   #write(type: number, flags: number, seq: number, payload: Buffer): void {
-    this.#ackTimer?.cancel()
-    this.#ackTimer = undefined
-    const { address } = this.#extras
+    // Of other types nobody reads the acknowledgement.
+    if ((type >= Type.data && type <= Type.pong) || type === Type.turn) {
+      this.#ackTimer?.cancel()
+      this.#ackTimer = undefined
+    }
     const frame = { type, flags, seq, ack: this.#expectedSeq, payload }
-    if (address === undefined) this.#owner.write(toWire(frame))
-    else this.#keep(type, toWire({ ...frame, address: address | fromDevice }))
-  }
-
-  /** Of what says the same again, only the latest is said. */
-  #keep(type: number, bytes: Buffer): void {
-    if (type !== Type.data && type !== Type.log) this.#unsaid = this.#unsaid.filter((other) => other.type !== type)
-    this.#unsaid.push({ type, bytes })
+    if (this.#bus === undefined) this.#owner.write(toWire(frame))
+    else this.#bus.say(frame)
   }
 
   get #overheadBytes(): number {
-    return headerAndCrcBytes + (this.#extras.address === undefined ? 0 : 1)
+    return headerAndCrcBytes + (this.#bus === undefined ? 0 : 1)
   }
 
   #lineMs(byteCount: number): number {

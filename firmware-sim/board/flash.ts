@@ -2,7 +2,7 @@
  * What a board keeps without power: the queue of its readings, the version of its firmware, and counters. Writing
  * wears it out, so what is written is counted.
  */
-import type { ResetReason } from '../serial-link.ts'
+import type { ResetReason } from '../device-hello.ts'
 
 export interface Reading {
   readonly n: number

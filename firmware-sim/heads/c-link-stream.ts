@@ -8,8 +8,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { RESET_REASONS, type ResetReason } from '../device-hello.ts'
 import type { SeededRandom } from '../seeded-random.ts'
-import { RESET_REASONS, type ResetReason } from '../serial-link.ts'
 import type { Stream, StreamOwner } from './head.ts'
 
 export interface CLinkBoard {

@@ -3,7 +3,7 @@
  * queue and the power; a head owns what it knows of the conversation, and forgets it with the power.
  */
 import type { Reading } from '../board/flash.ts'
-import type { ResetReason } from '../serial-link.ts'
+import type { ResetReason } from '../device-hello.ts'
 
 export interface Head {
   /** Somebody at the other end takes readings. */

@@ -5,7 +5,7 @@
  */
 import { generate, type IPublishPacket, type Packet, type Parser, parser } from 'mqtt-packet'
 import type { DeviceClock, DeviceTimer } from '../clock.ts'
-import type { ResetReason } from '../serial-link.ts'
+import type { ResetReason } from '../device-hello.ts'
 import type { Head, HeadOwner, Stream, StreamOwner } from './head.ts'
 
 export interface MqttOptions {

@@ -259,10 +259,13 @@ static inline void tidegate__put_frame(tidegate_link *link, uint8_t type, uint8_
   if (!is_hello) {
     const bool is_full = tidegate__is_full(link);
     if (is_full) flags |= TIDEGATE__NOT_READY;
-    link->is_full_told = is_full;
-    link->full_told_at = now;
-    link->unacked_count = 0;
-    link->is_ack_due = false;
+    /* Of other types the peer reads neither flags nor ack. */
+    if ((type >= TIDEGATE__DATA && type <= TIDEGATE__PONG) || type == TIDEGATE__TURN) {
+      link->is_full_told = is_full;
+      link->full_told_at = now;
+      link->unacked_count = 0;
+      link->is_ack_due = false;
+    }
   }
   pieces.head[head++] = (uint8_t)(type << 4 | flags | (link->address == 0 ? 0 : TIDEGATE__ADDRESSED));
   /* The high bit says that the device speaks. */

@@ -50,6 +50,16 @@ const notReadyLapseMs = 1000
 const nothing = Buffer.alloc(0)
 const never = Number.POSITIVE_INFINITY
 
+/** Frames whose `ack` the peer reads; an acknowledgement that is due does not get through with any other. */
+const acknowledgingTypes = new Set<FrameType>([
+  FrameType.data,
+  FrameType.ack,
+  FrameType.nak,
+  FrameType.ping,
+  FrameType.pong,
+  FrameType.turn,
+])
+
 export class Conversation {
   /** DATA frames sent again, and waits for an acknowledgement that ended without one. */
   retransmitCount = 0
@@ -271,7 +281,7 @@ export class Conversation {
   /** Sends a frame, and with it the acknowledgement that is due. */
   #write(type: FrameType, flags: number, seq: number, payload: Buffer): void {
     const pauseFlag = this.#isPaused ? FrameFlag.notReady : 0
-    this.#received.onAckSent()
+    if (acknowledgingTypes.has(type)) this.#received.onAckSent()
     this.#parts.line.write({ type, flags: flags | pauseFlag, seq, ack: this.#received.expectedSeq, payload })
   }
 }

@@ -172,6 +172,16 @@ t.test('a frame is acknowledged with the next one, after a short wait, or with t
   t.equal(end.told.join(), 'bytes a,drain,bytes b,bytes c,bytes d')
 })
 
+t.test('what nobody reads the number of carries no acknowledgement', async (t) => {
+  const end = new Bench('host')
+  end.bring('open')
+  end.hear(Type.data, Buffer.from('a'))
+  end.hear(Type.time)
+  t.equal(end.writtenKinds(), 'TIME')
+  end.clock.advanceMs(20)
+  t.equal(end.writtenKinds(), 'TIME ACK')
+})
+
 t.test('sending stops at the window of the peer', async (t) => {
   const end = new Bench('host')
   end.bring('open', { windowFrames: 2, mtuBytes: 48, creditBytes: 4000 })
