@@ -21,7 +21,7 @@ import { Publish } from '../protocol/packets/publish.ts'
 import { type ReasonCode, reasonName } from '../protocol/reason.ts'
 import type { DeviceList } from './devices.ts'
 import type { Greeting, RemoteSide } from './handshake.ts'
-import { Herald, type HeraldSettings } from './herald.ts'
+import { Herald, type HeraldSettings, maintenanceTopic, readMinutes } from './herald.ts'
 import { type LoopAlarm, LoopGuard } from './loop-guard.ts'
 import { Mapping, type MappingRule } from './mapping.ts'
 import type { Marks } from './marks.ts'
@@ -367,11 +367,21 @@ export class Bridge implements UplinkOwner {
 
   /** What the broker above says about the bridge itself. */
   #onBridgeMessage(message: Publish): void {
+    const { packetId, topic } = message
+    const admission = packetId === 0 ? 'unnumbered' : this.#gate.admit(message)
+    if (admission === 'wait') {
+      this.#uplink.retreat('the local store takes nothing now')
+      return
+    }
     const payload = message.payload.toString()
-    if (message.topic === '$bridge/answer') this.#monitor.answered(payload)
-    else if (message.topic === retainedTalk.answer) this.#retained.onAnswer(payload)
-    else if (message.topic === '$bridge/pace') this.setPace(readPace(payload))
-    if (message.packetId !== 0) this.#uplink.acknowledge(message.packetId)
+    if (topic === '$bridge/answer') this.#monitor.answered(payload)
+    else if (topic === retainedTalk.answer) this.#retained.onAnswer(payload)
+    else if (topic === '$bridge/pace') this.setPace(readPace(payload))
+    else if (topic === maintenanceTopic && admission !== 'again') {
+      const minutes = readMinutes(payload, message.properties?.messageExpiryInterval)
+      if (minutes !== undefined) this.setMaintenance(minutes)
+    }
+    if (packetId !== 0) this.#acknowledge(packetId, PacketType.puback, this.#sender.session.openTicket)
   }
 
   onPubrel(packetId: number): void {

@@ -27,6 +27,9 @@ import type { Gap } from './receiver.ts'
 const inflightMax = 1024
 const stateLevels = 4
 
+/** A gateway whose maintenance is over says so by then, if it is here. */
+const backSecondsMax = 60
+
 /** What is published as the state of a gateway. */
 interface StateReport {
   readonly state: Presence['state']
@@ -52,6 +55,8 @@ export class Fleet implements LocalConsumer {
   readonly #alarms: AlarmBoard
   readonly #session: LocalSession
   readonly #gateways = new Map<string, Presence>()
+  /** The client id that each of them connects with. */
+  readonly #clientIds = new Map<string, string>()
   /** The last list of devices of each gateway, as it sent it. */
   readonly #devices = new Map<string, string>()
   readonly #losses = new Map<string, LossReport>()
@@ -70,6 +75,7 @@ export class Fleet implements LocalConsumer {
     this.#paces = new Paces(this.#session)
     this.#session.subscribe([
       { topicFilter: '$bridge/+/#', qos: 1, noLocal: true, retainAsPublished: false, retainHandling: 2 },
+      { topicFilter: '$fleet/+/overdue', qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 2 },
     ])
   }
 
@@ -97,6 +103,7 @@ export class Fleet implements LocalConsumer {
     if (what === 'state') this.#onState(gateway, rest.join('/'), message)
     else if (what === 'probe') this.#onProbe(gateway, message.payload.toString())
     else if (what === 'devices') this.#onDevices(gateway, message.payload.toString())
+    else if (what === 'overdue') this.#onOverdue(gateway, message.payload.toString())
     if (packetId > 0) this.#session.acknowledge(packetId)
   }
 
@@ -148,8 +155,9 @@ export class Fleet implements LocalConsumer {
   #restore(message: Publish): void {
     const report = parseJson(message.payload.toString())
     if (!isRecord(report)) return
-    const { state, epoch, formerLog, until } = report as unknown as StateReport
+    const { state, epoch, formerLog, until, client } = report as unknown as StateReport
     const gateway = gatewayOf(message.topic)
+    this.#clientIds.set(gateway, client)
     this.#gateways.set(gateway, { state, epoch: parseEpoch(epoch), formerLog, until })
     this.#alarm(gateway, state, (report as unknown as StateReport).since)
   }
@@ -163,23 +171,69 @@ export class Fleet implements LocalConsumer {
       this.#log.info({ gateway, state: news.state, epoch: epochText(news) }, 'news of a former connection, ignored')
       return
     }
+    this.#clientIds.set(gateway, clientId)
+    this.#become(gateway, presence)
+    if (presence.state === 'online') this.#paces.tell(gateway)
+    if (news.leftSeconds !== undefined) this.#expectBack(gateway, news.until, news.leftSeconds)
+  }
+
+  #become(gateway: string, presence: Presence): void {
     this.#gateways.set(gateway, presence)
+    const { state, until } = presence
+    const client = this.#clientIds.get(gateway) ?? gateway
     const since = utcText(this.#clock.wallMs())
-    this.#log.info({ gateway, state: presence.state, epoch: epochText(presence) }, 'gateway state')
+    this.#log.info({ gateway, state, epoch: epochText(presence) }, 'gateway state')
     const report: StateReport = {
-      state: presence.state,
+      state,
       since,
       epoch: epochText(presence),
       formerLog: presence.formerLog,
-      client: clientId,
-      until: presence.until,
+      client,
+      until,
     }
-    this.#alarm(gateway, presence.state, since)
+    this.#alarm(gateway, state, since)
     this.#tell(`$fleet/gateways/${gateway}/state`, JSON.stringify(report))
-    this.#tell(stateTopic(clientId), presence.state === 'online' ? '1' : '0')
-    if (presence.state === 'online') this.#paces.tell(gateway)
+    this.#tell(stateTopic(client), state === 'online' ? '1' : '0')
     // Of a live gateway the devices are told by itself, right behind its birth.
-    if (presence.state !== 'online') this.#tellDevices(gateway, 'stale', since)
+    if (state !== 'online') this.#tellDevices(gateway, 'stale', since)
+  }
+
+  // ---- maintenance ----
+
+  /**
+   * Somebody works on a gateway, or is done with it. It hears of that when it is here, and says so itself then; one that
+   * is lost is missed no more.
+   * @param gateway undefined = all of them
+   * @param minutes `Infinity` = until it is ended; 0 ends it
+   */
+  setMaintenance(gateway: string | undefined, minutes: number): void {
+    for (const each of gateway === undefined ? [...this.#gateways.keys()] : [gateway]) this.#maintain(each, minutes)
+  }
+
+  #maintain(gateway: string, minutes: number): void {
+    const isBounded = Number.isFinite(minutes) && minutes > 0
+    const properties = isBounded ? { messageExpiryInterval: Math.ceil(minutes * 60) } : undefined
+    const topic = `$bridge/${gateway}/maintenance`
+    const payload = JSON.stringify({ minutes: Number.isFinite(minutes) ? minutes : null })
+    this.#session.publish(Publish.create({ topic, payload, qos: 1, properties }))
+    const known = this.#gateways.get(gateway)
+    const until = isBounded ? utcText(this.#clock.wallMs() + minutes * 60_000) : undefined
+    if (known?.state === 'lost' && minutes > 0) {
+      this.#become(gateway, { ...known, state: 'maintenance', until })
+      if (isBounded) this.#expectBack(gateway, until, minutes * 60)
+    } else if (known?.state === 'maintenance' && minutes === 0) this.#expectBack(gateway, known.until, 0)
+  }
+
+  /** Whoever is here says that maintenance is over, a moment after it is. Clocks of gateways may be wrong, so not by `until`. */
+  #expectBack(gateway: string, until: string | undefined, leftSeconds: number): void {
+    const topic = `$delayed/${Math.ceil(leftSeconds) + backSecondsMax}/$fleet/${gateway}/overdue`
+    this.#session.publish(Publish.create({ topic, payload: until ?? '', qos: 1 }))
+  }
+
+  #onOverdue(gateway: string, until: string): void {
+    const known = this.#gateways.get(gateway)
+    if (known?.state === 'maintenance' && (known.until ?? '') === until)
+      this.#become(gateway, { ...known, state: 'lost', until: undefined })
   }
 
   /** A gateway that stopped on purpose, or is being worked on, is missed by nobody. */

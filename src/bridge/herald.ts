@@ -10,7 +10,14 @@ import type { PublishProperties, UserProperties, Will } from '../protocol/packet
 import { Publish } from '../protocol/packets/publish.ts'
 import type { Greeting } from './handshake.ts'
 import type { Marks } from './marks.ts'
-import { epochProperty, formatEpoch, type GatewayState, stateProperty, untilProperty } from './presence.ts'
+import {
+  epochProperty,
+  formatEpoch,
+  type GatewayState,
+  leftProperty,
+  stateProperty,
+  untilProperty,
+} from './presence.ts'
 
 export interface HeraldSettings {
   readonly name: string
@@ -19,6 +26,21 @@ export interface HeraldSettings {
   readonly notifications: boolean
   /** How long the remote broker waits for us to come back before it calls us lost. */
   readonly lostAfterSeconds: number
+}
+
+/** Where the broker above says that somebody works on this gateway. */
+export const maintenanceTopic = '$bridge/maintenance'
+
+/**
+ * @param payload `{"minutes":90}`, null = until it is ended
+ * @param leftSeconds what the message that says so has left, if that is bounded
+ * @returns undefined for anything else
+ */
+export function readMinutes(payload: string, leftSeconds: number | undefined): number | undefined {
+  const text = /^{"minutes":(null|\d+(?:\.\d+)?)}$/.exec(payload)?.[1]
+  if (text === undefined) return undefined
+  const minutes = text === 'null' ? Number.POSITIVE_INFINITY : Number(text)
+  return Math.min(minutes, leftSeconds === undefined ? minutes : leftSeconds / 60)
 }
 
 /** Connections in a row that end at once before nothing more is told. */
@@ -83,14 +105,14 @@ export class Herald {
     if (this.#maintenanceUntilMs === 0) return this.tell('online')
     if (this.#maintenanceUntilMs === Number.MAX_SAFE_INTEGER) return this.tell('maintenance')
     const leftMs = this.#maintenanceUntilMs - this.#clock.nowMs()
-    return this.tell('maintenance', utcText(this.#clock.wallMs() + leftMs))
+    return this.tell('maintenance', Math.max(0, leftMs))
   }
 
-  /** The message that says `state`; undefined when the remote broker is to be told nothing. */
-  tell(state: GatewayState, until?: string): Publish | undefined {
+  /** The message that says `state`; undefined when the remote broker is to be told nothing. @param leftMs of maintenance */
+  tell(state: GatewayState, leftMs?: number): Publish | undefined {
     if (!this.#settings.notifications || this.#isSilent) return undefined
     const facts = this.#facts(state)
-    const userProperties = until === undefined ? facts : [...facts, [untilProperty, until] as const]
+    const userProperties = leftMs === undefined ? facts : [...facts, ...this.#endOf(leftMs)]
     const properties: PublishProperties = { userProperties }
     return Publish.create({ topic: this.#topic, payload: state === 'online' ? '1' : '0', retain: true, properties })
   }
@@ -106,6 +128,14 @@ export class Herald {
     if (this.#isSilent || !this.#settings.notifications || this.#briefCount < briefCountMax) return false
     this.#isSilent = true
     return true
+  }
+
+  /** For people by the clock, for programs without one. */
+  #endOf(leftMs: number): UserProperties {
+    return [
+      [untilProperty, utcText(this.#clock.wallMs() + leftMs)],
+      [leftProperty, String(Math.ceil(leftMs / 1000))],
+    ]
   }
 
   #facts(state: GatewayState): UserProperties {

@@ -10,6 +10,7 @@ import type { UserProperties } from '../protocol/packet.ts'
 export const stateProperty = 'x-b-state'
 export const epochProperty = 'x-b-epoch'
 export const untilProperty = 'x-b-until'
+export const leftProperty = 'x-b-left'
 
 export type GatewayState = 'online' | 'lost' | 'stopped' | 'maintenance'
 
@@ -49,6 +50,8 @@ export interface PresenceNews {
   readonly state: GatewayState
   readonly epoch: Epoch | undefined
   readonly until?: string | undefined
+  /** What is left of maintenance, in seconds. */
+  readonly leftSeconds?: number | undefined
 }
 
 /** @param payload `1` or `0`, as mosquitto has it */
@@ -57,10 +60,12 @@ export function readNews(payload: string, userProperties: UserProperties | undef
   const told = propertyOf(userProperties, stateProperty)
   if (payload === '1') return { state: 'online', epoch }
   if (payload !== '0') return undefined
+  const left = propertyOf(userProperties, leftProperty)
   return {
     state: told === 'stopped' || told === 'maintenance' ? told : 'lost',
     epoch,
     until: propertyOf(userProperties, untilProperty),
+    leftSeconds: left !== undefined && /^\d{1,9}$/.test(left) ? Number(left) : undefined,
   }
 }
 
@@ -73,7 +78,7 @@ export function afterNews(known: Presence | undefined, news: PresenceNews): Pres
   const isExpected = known?.state === 'maintenance' && news.state === 'lost'
   const state = isExpected ? 'maintenance' : news.state
   const until = isExpected ? known.until : news.until
-  return { ...news, state, until, formerLog: isNewLog ? log : known?.formerLog }
+  return { state, epoch: news.epoch, until, formerLog: isNewLog ? log : known?.formerLog }
 }
 
 function isOlder(epoch: Epoch | undefined, known: Presence): boolean {

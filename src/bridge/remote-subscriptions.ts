@@ -27,9 +27,13 @@ export function subscriptionsFor(rules: readonly MappingRule[]): SubscriptionReq
 }
 
 /** What a Tidegate above says about the bridge itself (fleet.ts). */
-export const bridgeSubscriptions: readonly SubscriptionRequest[] = ['$bridge/answer', '$bridge/pace'].map(
-  (topicFilter) => ({ topicFilter, qos: 0, noLocal: true, retainAsPublished: false, retainHandling: 2 }),
-)
+export const bridgeSubscriptions: readonly SubscriptionRequest[] = (
+  [
+    ['$bridge/answer', 0],
+    ['$bridge/pace', 0],
+    ['$bridge/maintenance', 1],
+  ] as const
+).map(([topicFilter, qos]) => ({ topicFilter, qos, noLocal: true, retainAsPublished: false, retainHandling: 2 }))
 
 /** For filters that were asked for and not acknowledged. */
 const unsure = ''

@@ -56,6 +56,11 @@ export function brokerRoutes(parts: AskedParts): AdminRoute[] {
     { method: 'GET', path: '/gateways', answer: () => ok(parts.fleet?.gateways ?? []) },
     { method: 'POST', path: '/pace/*', answer: ({ rest, body }) => setPace(parts.fleet, rest, body) },
     { method: 'POST', path: '/maintenance', answer: ({ body }) => setMaintenance(parts.bridges, body) },
+    {
+      method: 'POST',
+      path: '/maintenance/*',
+      answer: ({ rest, body }) => setMaintenanceBelow(parts.fleet, rest, body),
+    },
     { method: 'GET', path: '/alarms', answer: () => ok(broker.alarms.list) },
   ]
 }
@@ -80,27 +85,49 @@ const paceMax = 1_000_000
 
 /** @param gateway `all` = every one of them @param body `{"rate":100}`, 0 = as fast as they like */
 function setPace(fleet: Fleet | undefined, gateway: string, body: unknown): Result<unknown, Failure> {
-  if (fleet === undefined) return refusal('no listener of this broker has gateways = true')
   const rate = (body as { rate?: unknown } | undefined)?.rate
   if (typeof rate !== 'number' || !(rate >= 0 && rate <= paceMax)) {
     return refusal(`the rate is messages per second, 0 to ${paceMax}`)
   }
-  const known = fleet.gateways.map((entry) => entry.gateway)
-  if (gateway !== 'all' && !known.includes(gateway)) {
-    return refusal(`no gateway ${gateway} was ever here; known: ${known.join(', ') || 'none'}`)
-  }
-  fleet.setPace(gateway === 'all' ? undefined : gateway, rate === 0 ? undefined : paceOf(rate))
-  return ok(fleet.gateways)
+  const known = knownGateway(fleet, gateway)
+  if (!known.ok) return known
+  known.value.setPace(gateway === 'all' ? undefined : gateway, rate === 0 ? undefined : paceOf(rate))
+  return ok(known.value.gateways)
 }
 
 /** @param body `{"minutes":90}`, 0 = it is over; without minutes until then */
 function setMaintenance(bridges: readonly Bridge[], body: unknown): Result<unknown, Failure> {
   if (bridges.length === 0) return refusal('this broker has no [[bridge]], so there is nobody to tell of maintenance')
-  // What is no number comes as null, and must not be taken for none.
-  const { minutes = Number.POSITIVE_INFINITY } = (body ?? {}) as { minutes?: unknown }
-  if (typeof minutes !== 'number' || !(minutes >= 0)) return refusal('minutes is a number, 0 = maintenance is over')
+  const minutes = minutesOf(body)
+  if (minutes === undefined) return refusal(minutesWanted)
   for (const bridge of bridges) bridge.setMaintenance(minutes)
   return ok({ minutes: Number.isFinite(minutes) ? minutes : null })
+}
+
+/** The same for a gateway below this broker. @param gateway `all` = every one of them */
+function setMaintenanceBelow(fleet: Fleet | undefined, gateway: string, body: unknown): Result<unknown, Failure> {
+  const minutes = minutesOf(body)
+  if (minutes === undefined) return refusal(minutesWanted)
+  const known = knownGateway(fleet, gateway)
+  if (!known.ok) return known
+  known.value.setMaintenance(gateway === 'all' ? undefined : gateway, minutes)
+  return ok(known.value.gateways)
+}
+
+const minutesWanted = 'minutes is a number, 0 = maintenance is over'
+
+function minutesOf(body: unknown): number | undefined {
+  // What is no number comes as null, and must not be taken for none.
+  const { minutes = Number.POSITIVE_INFINITY } = (body ?? {}) as { minutes?: unknown }
+  return typeof minutes === 'number' && minutes >= 0 ? minutes : undefined
+}
+
+/** The fleet, if `gateway` is one of it, or `all`. */
+function knownGateway(fleet: Fleet | undefined, gateway: string): Result<Fleet, Failure> {
+  if (fleet === undefined) return refusal('no listener of this broker has gateways = true')
+  const known = fleet.gateways.map((entry) => entry.gateway)
+  if (gateway === 'all' || known.includes(gateway)) return ok(fleet)
+  return refusal(`no gateway ${gateway} was ever here; known: ${known.join(', ') || 'none'}`)
 }
 
 function refusal(why: string): Result<never, Failure> {

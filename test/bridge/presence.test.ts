@@ -130,6 +130,52 @@ t.test(
   },
 )
 
+t.test('maintenance that is asked for above reaches the gateway, when it is back if it is away', async (t) => {
+  const world = await World.make()
+  world.passMs(500)
+  world.fleet.setMaintenance('gw1', 60)
+  world.passMs(500)
+  t.equal(told(world.cloud)['state'], 'maintenance')
+  world.fleet.setMaintenance('gw1', 0)
+  world.passMs(500)
+  t.equal(told(world.cloud)['state'], 'online')
+
+  world.wire.acceptor = undefined
+  world.wire.cut()
+  world.passMs(40_000)
+  t.equal(world.cloud.broker.alarms.list.active.length, 1, 'lost')
+  world.fleet.setMaintenance(undefined, 10)
+  t.same(world.cloud.broker.alarms.list.active, [], 'and missed no more')
+  world.passMs(200_000)
+  world.wire.acceptor = world.cloud.broker
+  world.passMs(30_000)
+  t.equal(told(world.cloud)['state'], 'maintenance')
+  t.match(told(world.cloud)['until'], /^2026-01-01T00:10:4/, 'ten minutes from when it was asked')
+  t.same(world.edgeGaps, [])
+  world.passMs(400_000)
+  t.equal(told(world.cloud)['state'], 'online', 'over in time')
+})
+
+t.test('a gateway that is still away when its maintenance is over is lost', async (t) => {
+  for (const end of ['in time', 'by word'] as const) {
+    const world = await World.make()
+    world.passMs(500)
+    world.bridge.setMaintenance(end === 'in time' ? 10 : Number.POSITIVE_INFINITY)
+    world.passMs(500)
+    world.wire.acceptor = undefined
+    world.wire.cut()
+    world.passMs(300_000)
+    t.same(world.cloud.broker.alarms.list.active, [])
+    if (end === 'by word') world.fleet.setMaintenance('gw1', 0)
+    world.passMs(1000)
+    await world.startCloud()
+    world.wire.acceptor = undefined
+    world.passMs(400_000)
+    t.equal(told(world.cloud)['state'], 'lost', end)
+    t.match(world.cloud.broker.alarms.list.active, [{ name: 'gateway_lost:gw1' }])
+  }
+})
+
 t.test('a cloud that starts again still misses a gateway that was lost', async (t) => {
   const world = await World.make()
   world.passMs(500)

@@ -113,7 +113,7 @@ t.test('SIGHUP says what of a bridge needs a restart, and settings that cannot b
   t.equal(after?.health, before?.health)
 })
 
-t.test('the cloud paces a gateway from the command line', async (t) => {
+t.test('the cloud paces a gateway from the command line, and tells it of maintenance', async (t) => {
   t.testdir({})
   const gatewayPort = await freePort()
   const cloud = await startNode(
@@ -136,4 +136,14 @@ t.test('the cloud paces a gateway from the command line', async (t) => {
   const ask = (rate: unknown) => askBroker(cloud.dataDir, 'POST', '/pace/all', { rate })
   await t.rejects(ask(null), /messages per second/)
   t.notOk(JSON.stringify(await ask(0)).includes('pace'), 'free again')
+
+  const worked = await ctl('maintenance', 'edge-gw', '90')
+  t.match(worked, { code: 0, stdout: 'maintenance of edge-gw for 90 minutes\n' })
+  t.match(await edge.log.with('"maintenance"'), /"minutes":90/)
+  await t.rejects(askBroker(cloud.dataDir, 'POST', '/maintenance/nobody', {}), /no gateway nobody/)
+  const bridge = await runCommand(['ctl', 'bridge', '--data-dir', edge.dataDir])
+  t.match(
+    bridge.stdout,
+    /^BRIDGE +HEALTH +WAITING +SIZE +OLDEST +EMPTY IN +UP +DOWN +REJECTED +WIRE\/DAY\nup +ok +0 +0 B /,
+  )
 })

@@ -12,14 +12,22 @@ export function printBridges(bridges: readonly BridgeStatus[]): void {
     bridge.name,
     bridge.health,
     String(bridge.backlogCount),
+    size(bridge.backlogBytes),
     duration(bridge.oldestMs),
     bridge.timeToEmptyMs === null ? 'not known' : duration(bridge.timeToEmptyMs),
     String(bridge.forwardedCount),
     String(bridge.receivedCount),
     String(bridge.rejectedCount),
-    String(bridge.bytesPerDay),
+    size(bridge.bytesPerDay),
   ])
-  table(['BRIDGE', 'HEALTH', 'WAITING', 'OLDEST', 'EMPTY IN', 'UP', 'DOWN', 'REJECTED', 'BYTES/DAY'], rows)
+  table(['BRIDGE', 'HEALTH', 'WAITING', 'SIZE', 'OLDEST', 'EMPTY IN', 'UP', 'DOWN', 'REJECTED', 'WIRE/DAY'], rows)
+}
+
+/** @example size(1_540_000) // '1.5 MB' */
+function size(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`
+  if (bytes < 1_000_000) return `${(bytes / 1000).toFixed(1)} kB`
+  return `${(bytes / 1_000_000).toFixed(1)} MB`
 }
 
 /** @example duration(3_700_000) // '1 h 1 min' */
