@@ -72,6 +72,8 @@ export class ReceiverLink implements GateLink {
   readonly #peer: string
   readonly #answerer: RetainedAnswerer | undefined
   readonly #lanes = new Map<number, LaneState>()
+  /** The number of what was admitted last; undefined when it had none. */
+  #admitted: MessageNumber | undefined
 
   constructor(
     receiver: GatewayReceiver,
@@ -106,6 +108,7 @@ export class ReceiverLink implements GateLink {
 
   admit(message: Publish, durability?: Durability): Admission {
     takeCrossing(message)
+    this.#admitted = undefined
     const { properties } = message
     const userProperties = properties?.userProperties
     if (userProperties === undefined) return 'unnumbered'
@@ -120,6 +123,7 @@ export class ReceiverLink implements GateLink {
     // Whoever was never here before begins where he is; a known one with a new log begins at its beginning.
     if (mark !== undefined) this.#checkGap(number, isSameLog ? mark.seq : 0, userProperties)
     this.#marks.set(state.key, { epoch: number.epoch, seq: number.seq }, durability)
+    this.#admitted = number
     // The message is the receiver's own from the decoder on, and nobody else has seen it yet.
     const left = withoutNumber(userProperties)
     message.properties =
@@ -137,6 +141,14 @@ export class ReceiverLink implements GateLink {
       return
     }
     this.#marks.set(state.key, { epoch, seq })
+    this.#tellRefused(lane, seq)
+  }
+
+  turnedAway(): void {
+    if (this.#admitted !== undefined) this.#tellRefused(this.#admitted.lane, this.#admitted.seq)
+  }
+
+  #tellRefused(lane: number, seq: number): void {
     const skip = { firstSeq: seq, lastSeq: seq, count: 1, reason: 'refused' }
     this.#receiver.onGap?.({ peer: this.#peer, lane, firstSeq: seq, lastSeq: seq, skips: [skip], isUnexplained: false })
   }

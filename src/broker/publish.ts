@@ -116,23 +116,24 @@ export class PublishPath {
       this.#refuseUnwritable()
       return false
     }
-    // What a gateway sends ahead is of all its clients, who are counted there.
-    if (delayed !== undefined && !this.#delays.hasRoom('', message)) {
-      gate.refused(message, false)
-      this.#refuseDelayed()
-      return false
-    }
     const durability = this.#laneRules.durabilityOf(message)
     const admission = gate.admit(message, durability)
-    if (admission === 'unnumbered') return true
     if (admission === 'wait') {
       this.reasonCode = ReasonCode.quotaExceeded
       return false
     }
     // The mark of the message, and the message itself when it came before, are in the open commit at the latest.
-    this.#awaitStored(durability)
-    if (admission === 'new') return true
-    this.#counters.duplicatesRecognised++
+    if (admission !== 'unnumbered') this.#awaitStored(durability)
+    if (admission === 'again') {
+      this.#counters.duplicatesRecognised++
+      return false
+    }
+    // What a gateway sends ahead is of all its clients, who are counted there.
+    if (delayed === undefined || this.#delays.hasRoom('', message)) return true
+    gate.turnedAway()
+    this.#refuseDelayed()
+    // Whoever numbers its messages would wait for room with everything behind it: it is told that this one is refused.
+    if (admission === 'new') this.reasonCode = ReasonCode.topicNameInvalid
     return false
   }
 

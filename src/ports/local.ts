@@ -167,7 +167,7 @@ export type Admission = 'unnumbered' | 'new' | 'again' | 'wait'
 export interface GateLink {
   /**
    * Asked before anybody else sees the message, which is given what came along with it (protocol/crossing.ts). What is
-   * admitted must be taken.
+   * admitted must be taken, or turned away.
    * @param durability of what is remembered of it: that of the message
    */
   admit(message: Publish, durability?: Durability): Admission
@@ -178,6 +178,8 @@ export interface GateLink {
   /** The reverse; undefined when `peerTopic` stands for none. */
   answeredTopic(peerTopic: string): string | undefined
   close(): void
+  /** What was admitted last is not taken after all, and never will be. */
+  turnedAway(): void
   /** The message was not taken. @param isForGood it never will be */
   refused(message: Publish, isForGood: boolean): void
 }

@@ -120,3 +120,25 @@ t.test('limits per client hold below, and one gateway may have more waiting abov
   t.equal(world.edge.broker.delays.list(100).length, 20)
   t.equal(world.cloud.broker.delays.list(100).length, 20)
 })
+
+t.test('a full table of delays above refuses that one message and holds up nothing else', async (t) => {
+  const delayLimits = { countMax: 3, countMaxPerClient: 3, bytesMax: 10_000 }
+  const { world, device, above } = await worldOf({ delayedHolder: 'cloud', cloud: { delayLimits } })
+  const accepted = world.cloud.broker.counters.connectAccepted
+  for (let n = 1; n <= 5; n++) device.publish('$delayed/60/valve', `later ${n}`, { qos: 1, packetId: n })
+  for (let n = 1; n <= 3; n++) device.publish('valve', `now ${n}`, { qos: 1, packetId: n })
+  world.passMs(5000)
+  t.same(above.takePayloads(), ['now 1', 'now 2', 'now 3'])
+  t.match(world.bridge.status, { backlogCount: 0, rejectedCount: 2, state: 'online' })
+  t.equal(world.cloud.broker.counters.connectAccepted, accepted, 'the connection stays')
+  t.match(world.edge.broker.losses.records, [{ reason: 'remote_refused', count: 2 }])
+  t.match(
+    world.cloudGaps.map(({ skips, isUnexplained }) => [skips[0]?.reason, isUnexplained]),
+    [
+      ['refused', false],
+      ['refused', false],
+    ],
+  )
+  world.passMs(60_000)
+  t.same(above.takePayloads(), ['later 1', 'later 2', 'later 3'])
+})
