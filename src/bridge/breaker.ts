@@ -1,11 +1,13 @@
 /**
  * Ends circles that leave no trace: the same message, by topic and payload, that comes in over one bridge and goes out
  * over another again and again, ours or one of mosquitto. A few times are chance; more within ten seconds are a circle,
- * and then the message is held until it has been quiet for as long. Messages of other clients never count, so that a
- * device may repeat itself.
+ * and then the message is held until it has been quiet for as long. Messages of other clients do not count, so that a
+ * device may repeat itself; whether they bring back what went out is seen by echoes.ts.
  */
 import type { Clock } from '../ports/clock.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
+import { Echoes } from './echoes.ts'
+import { digestOfPayload } from './payload-digest.ts'
 
 /** So often within the window it may pass. */
 const passCountMax = 5
@@ -23,6 +25,7 @@ export class Breaker {
   readonly #onTripped: (message: Publish) => void
   readonly #passes = new Map<string, Passes>()
 
+  readonly #echoes: Echoes
   #heldAtMs = Number.NEGATIVE_INFINITY
 
   /**
@@ -33,12 +36,13 @@ export class Breaker {
     this.#clock = clock
     this.#isRelay = isRelay
     this.#onTripped = onTripped
+    this.#echoes = new Echoes(clock, onTripped)
   }
 
   /** @returns false when `message` has to end here */
   lets(message: Publish): boolean {
-    if (!this.#isRelay(message.publisher)) return true
-    const key = `${message.topic}\n${digest(message)}`
+    if (!this.#isRelay(message.publisher)) return this.#isNoEcho(message)
+    const key = `${message.topic}\n${digestOfPayload(message)}`
     const nowMs = this.#clock.nowMs()
     const passes = this.#passes.get(key)
     if (passes === undefined || isOver(passes, nowMs)) {
@@ -50,6 +54,12 @@ export class Breaker {
     if (passes.count === passCountMax + 1) this.#onTripped(message)
     if (passes.count > passCountMax) this.#heldAtMs = nowMs
     return passes.count <= passCountMax
+  }
+
+  #isNoEcho(message: Publish): boolean {
+    if (message.publisher === '' || this.#echoes.lets(message)) return true
+    this.#heldAtMs = this.#clock.nowMs()
+    return false
   }
 
   /** Nothing that was held would still be. */
@@ -71,12 +81,4 @@ export class Breaker {
 /** A message that is held is let go when it was quiet; others when their window ends. */
 function isOver({ count, firstMs, lastMs }: Passes, nowMs: number): boolean {
   return nowMs - (count > passCountMax ? lastMs : firstMs) > windowMs
-}
-
-/** FNV-1a of the payload. */
-function digest(message: Publish): number {
-  const { bytes, payloadStart, payloadEnd } = message
-  let hash = 0x811c9dc5
-  for (let at = payloadStart; at < payloadEnd; at++) hash = Math.imul(hash ^ (bytes[at] as number), 0x01000193)
-  return hash >>> 0
 }

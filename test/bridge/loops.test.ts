@@ -65,16 +65,47 @@ t.test('a device may repeat itself, and so may a slow command from above', async
 })
 
 t.test(
-  "mosquitto#3011: a bridge of mosquitto's that brings back what we send it: the message is held, and somebody told",
+  'a client that brings back what went out is found by its rhythm, and a device that repeats itself is not',
   async (t) => {
-    const world = await World.make({ out: [everything] })
+    const clock = new VirtualClock()
+    const tripped: string[] = []
+    const breaker = new Breaker(clock, isBridge, ({ publisher }) => tripped.push(publisher))
+    const passes = (publisher: string, count: number, everyMs: number) => {
+      let letThrough = 0
+      for (let n = 0; n < count; n++) {
+        const message = Publish.create({ topic: 't', payload: 'on' })
+        message.publisher = publisher
+        if (breaker.lets(message)) letThrough++
+        clock.advanceMs(everyMs)
+      }
+      return letThrough
+    }
+    t.equal(passes('device', 100, 10), 100, 'the only publisher of a topic')
+    t.equal(passes('slow', 30, 1000), 30, 'a second one that is slow')
+    t.same(tripped, [])
+    t.equal(passes('relay', 21, 50), 20, 'equal messages of another client, twenty times')
+    t.same(tripped, ['relay'])
+    clock.advanceMs(10_001)
+    t.equal(passes('relay', 1, 0), 1, 'let go when it was quiet')
+    clock.advanceMs(10_001)
+    t.equal(passes('second device', 100, 100), 80, 'who goes on although nothing went out is no relay')
+    t.equal(passes('second device', 100, 100), 100, 'and is left alone')
+  },
+)
+
+for (const [name, isBridge] of [
+  ["mosquitto#3011: a bridge of mosquitto's", true],
+  ['a plain relay in 3.1.1, which does not say what it is,', false],
+] as const) {
+  t.test(`${name} that brings back what we send it: the message is held, and somebody told`, async (t) => {
+    const world = await World.make({ out: [everything], uplink: { protocol: '3.1.1' } })
     world.passMs(500)
     const watcher = world.cloud.connect({ clientId: 'watcher' })
     watcher.subscribe('g/gw1/t')
     // From the cloud back into the gateway, in 3.1.1, under the same topic.
-    const source = world.cloud.connect({ clientId: 'mosquitto' })
+    const source = world.cloud.connect({ clientId: 'relay' })
     source.subscribe('g/gw1/t')
-    const back = world.edge.connect({ clientId: 'mosquitto', version: 4, isBridge: true })
+    const back = world.edge.connect({ clientId: 'relay', version: 4, isBridge })
     world.edge.connect({ clientId: 'device' }).publish('t', 'on', { qos: 1 })
     const goRound = (durationMs: number) => {
       for (let leftMs = durationMs; leftMs > 0; leftMs -= 100) {
@@ -84,12 +115,16 @@ t.test(
     }
     goRound(30_000)
     const count = watcher.takePayloads().length
-    t.ok(count > 1 && count < 10, `went round ${count} times`)
+    t.ok(count > 1 && count < 25, `went round ${count} times`)
+    t.ok(world.bridge.status.loopedCount > 0)
     const { alarms } = world.edge.broker
     t.match(alarms.list.ended.concat(alarms.list.active), [
-      { name: 'message_loop:bridge:up', details: { topic: 't', clientId: 'mosquitto' } },
+      { name: 'message_loop:bridge:up', details: { topic: 't', clientId: 'relay' } },
     ])
     goRound(12_000)
     t.same(alarms.list.active, [], 'it is over when it was quiet')
-  },
-)
+    world.edge.connect({ clientId: 'device' }).publish('t', 'off', { qos: 1 })
+    goRound(1000)
+    t.ok(watcher.takePayloads().includes('off'), 'other messages cross as ever')
+  })
+}
