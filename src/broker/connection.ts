@@ -18,6 +18,7 @@ import type { Link, LinkOwner, ListenerTraits } from '../ports/transport.ts'
 import { decodePacket } from '../protocol/decode.ts'
 import { PacketFault } from '../protocol/fault.ts'
 import { FrameDecoder } from '../protocol/frame.ts'
+import { passage } from '../protocol/output.ts'
 import {
   type Auth,
   type Connack,
@@ -93,7 +94,12 @@ export class Connection implements LinkOwner, Line {
     this.#lastReceivedMs = this.#core.clock.nowMs()
     const messageCount = counters.receivedMessages
     this.#frames.push(chunk)
-    this.#readFrames()
+    passage.open()
+    try {
+      this.#readFrames()
+    } finally {
+      passage.close()
+    }
     if (this.#pace !== undefined && this.#state.at === 'open') {
       this.#pace.took(counters.receivedMessages - messageCount, chunk.length)
     }

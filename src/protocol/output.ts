@@ -58,6 +58,7 @@ export class OutputBuffer {
 
   /** Makes the tail a segment; what is left of its room becomes the next tail. */
   #closeTail(): void {
+    if (passage.to === this) passage.settle()
     if (this.length === 0) return
     this.#addSegment(this.bytes.subarray(0, this.length))
     this.bytes = this.bytes.subarray(this.length)
@@ -70,3 +71,52 @@ export class OutputBuffer {
     this.#segmentByteCount += segment.length
   }
 }
+
+/**
+ * Packets that leave as they came. Those that stand side by side in what was received and go to the same peer are copied
+ * in one piece: room for each is taken at once, the bytes follow when the run ends.
+ *
+ * Only while somebody reads a chunk, who opens the passage and closes it before the chunk is given back.
+ */
+class Passage {
+  isOpen = false
+  to: OutputBuffer | undefined
+  #from: Buffer = empty
+  #start = 0
+  #end = 0
+  /** Where the run begins in the tail of `to`, also when that grew meanwhile. */
+  #at = 0
+
+  open(): void {
+    this.isOpen = true
+  }
+
+  close(): void {
+    this.isOpen = false
+    this.settle()
+  }
+
+  /** Puts `from[start..end)` behind what is in `to`. The passage is open. */
+  pass(to: OutputBuffer, from: Buffer, start: number, end: number): void {
+    to.ensure(end - start)
+    const goesOn = this.to === to && this.#from === from && this.#end === start
+    if (!goesOn || to.length !== this.#at + start - this.#start) {
+      this.settle()
+      this.to = to
+      this.#from = from
+      this.#start = start
+      this.#at = to.length
+    }
+    this.#end = end
+    to.length += end - start
+  }
+
+  settle(): void {
+    if (this.to === undefined) return
+    this.#from.copy(this.to.bytes, this.#at, this.#start, this.#end)
+    this.to = undefined
+    this.#from = empty
+  }
+}
+
+export const passage = new Passage()

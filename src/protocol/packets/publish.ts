@@ -6,7 +6,7 @@
  * the turn; `own` then copies both once.
  */
 import { malformed, protocolError } from '../fault.ts'
-import { type OutputBuffer, referenceBytesMin } from '../output.ts'
+import { type OutputBuffer, passage, referenceBytesMin } from '../output.ts'
 import { PacketType, type PublishProperties, type Qos, type Version } from '../packet.ts'
 import { decodeProperties, encodeProperties, propertiesByteCount } from '../property.ts'
 import { readTopicName } from '../topic.ts'
@@ -277,6 +277,13 @@ export function encodePublish(
   if (bodyBytes > variableByteIntegerMax) return false
   const packetBytes = 1 + variableByteCount(bodyBytes) + bodyBytes
   if (packetBytes > packetBytesMax) return false
+  if (passage.isOpen && qos === 0 && !publish.isForMany && properties === undefined) {
+    const from = publish.payloadEnd - packetBytes
+    if (cameSo(publish, version, retain, from, bodyBytes)) {
+      passage.pass(out, publish.bytes, from, publish.payloadEnd)
+      return true
+    }
+  }
 
   const isReferenced = payloadBytes >= referenceBytesMin && publish.isOwned
   out.ensure(isReferenced ? packetBytes - payloadBytes : packetBytes)
@@ -312,6 +319,20 @@ export function encodePublish(
     if (isPlain) lastImage.remember(publish, version, qos, retain, bytes, start, out.length, packetIdAt)
   }
   return true
+}
+
+/** Whether the packet that would be written, QoS 0 and without properties, is what stands in its bytes `from` there on. */
+function cameSo(publish: Publish, version: Version, retain: boolean, from: number, bodyBytes: number): boolean {
+  const { bytes, topicStart, topicEnd } = publish
+  if (publish.isOwned || from < 0 || publish.payloadStart - topicEnd !== (version === 5 ? 1 : 0)) return false
+  if (bytes[from] !== (retain ? 0x31 : 0x30)) return false
+  let at = from + 1
+  let rest = bodyBytes
+  for (; rest > 0x7f; rest >>>= 7) if (bytes[at++] !== ((rest & 0x7f) | 0x80)) return false
+  if (bytes[at++] !== rest) return false
+  const topicBytes = topicEnd - topicStart
+  if (bytes[at] !== topicBytes >> 8 || bytes[at + 1] !== (topicBytes & 0xff)) return false
+  return version < 5 || bytes[topicEnd] === 0
 }
 
 const lastImage = new PublishImage()

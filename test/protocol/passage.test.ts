@@ -1,0 +1,107 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { FrameDecoder } from '../../src/protocol/frame.ts'
+import { OutputBuffer, passage } from '../../src/protocol/output.ts'
+import type { Qos, Version } from '../../src/protocol/packet.ts'
+import { decodePublish, encodePublish, Publish, TopicMemo } from '../../src/protocol/packets/publish.ts'
+
+const unlimited = Number.POSITIVE_INFINITY
+
+type Arriving = { topic: string; payloadBytes: number; qos: Qos; retain: boolean; hasProperties: boolean }
+type Leaving = { to: number; version: Version; qos: Qos; keepsRetain: boolean; isOwned: boolean }
+
+const arriving: fc.Arbitrary<Arriving> = fc.record({
+  topic: fc.constantFrom('a', 'site/1/value', 'x'.repeat(130), 'é/ü'),
+  payloadBytes: fc.constantFrom(0, 1, 60, 64, 127, 1024, 5000, 17_000),
+  qos: fc.constantFrom<Qos>(0, 0, 0, 0, 1, 2),
+  retain: fc.constantFrom(false, false, false, true),
+  hasProperties: fc.constantFrom(false, false, false, true),
+})
+const leaving: fc.Arbitrary<Leaving> = fc.record({
+  to: fc.constantFrom(0, 0, 0, 1),
+  version: fc.constantFrom<Version>(4, 5),
+  qos: fc.constantFrom<Qos>(0, 0, 0, 1),
+  keepsRetain: fc.boolean(),
+  isOwned: fc.constantFrom(false, false, false, true),
+})
+
+/** One chunk, as the client of `version` sends it. */
+function chunkOf(messages: readonly Arriving[], version: Version): Buffer {
+  const out = new OutputBuffer()
+  for (const [index, { topic, payloadBytes, qos, retain, hasProperties }] of messages.entries()) {
+    const message = Publish.create({ topic, payload: Buffer.alloc(payloadBytes, index) })
+    const properties = hasProperties ? { contentType: 'x' } : undefined
+    encodePublish(out, message, version, qos, retain, false, qos === 0 ? 0 : 7, properties, unlimited)
+  }
+  return Buffer.concat(out.take())
+}
+
+/** What two peers get of it. */
+function relay(chunk: Buffer, version: Version, ways: readonly Leaving[], isPassing: boolean): Buffer[] {
+  const received = Buffer.from(chunk)
+  const frames = new FrameDecoder(1_000_000)
+  const memo = new TopicMemo()
+  const outputs = [new OutputBuffer(), new OutputBuffer()] as const
+  frames.push(received)
+  if (isPassing) passage.open()
+  for (let index = 0; frames.next(); index++) {
+    const message = decodePublish(frames.bytes, frames.start, frames.end, frames.header & 15, version, memo)
+    const way = ways[index % ways.length] as Leaving
+    if (way.isOwned) message.own()
+    const out = outputs[way.to] as OutputBuffer
+    const retain = way.keepsRetain && message.retain
+    const packetId = way.qos === 0 ? 0 : 9
+    encodePublish(out, message, way.version, way.qos, retain, false, packetId, undefined, unlimited)
+  }
+  passage.close()
+  // The chunk is given back.
+  received.fill(0xee)
+  return outputs.map((out) => Buffer.concat(out.take()))
+}
+
+t.test('what is passed on is what would have been written', (t) => {
+  const some = fc.array(arriving, { minLength: 1, maxLength: 40 })
+  const ways = fc.array(leaving, { minLength: 1, maxLength: 40 })
+  fc.assert(
+    fc.property(some, ways, fc.constantFrom<Version>(4, 5), (messages, leavings, version) => {
+      const chunk = chunkOf(messages, version)
+      const passed = relay(chunk, version, leavings, true)
+      const written = relay(chunk, version, leavings, false)
+      return passed.every((bytes, index) => bytes.equals(written[index] as Buffer))
+    }),
+    { numRuns: 500 },
+  )
+  t.end()
+})
+
+t.test('messages of QoS 0 to one peer of the same version are copied once, together', (t) => {
+  const message: Arriving = { topic: 'a/b', payloadBytes: 1024, qos: 0, retain: false, hasProperties: false }
+  const { copy } = Buffer.prototype
+  t.teardown(() => {
+    Buffer.prototype.copy = copy
+  })
+  for (const version of [4, 5] as const) {
+    const messages = Array.from({ length: 30 }, () => message)
+    const chunk = chunkOf(messages, version)
+    const frames = new FrameDecoder(1_000_000)
+    const memo = new TopicMemo()
+    const out = new OutputBuffer()
+    out.ensure(chunk.length)
+    frames.push(chunk)
+    let copyCount = 0
+    Buffer.prototype.copy = function (...args: Parameters<typeof copy>) {
+      copyCount++
+      return copy.apply(this, args)
+    }
+    passage.open()
+    while (frames.next()) {
+      const passed = decodePublish(frames.bytes, frames.start, frames.end, frames.header & 15, version, memo)
+      encodePublish(out, passed, version, 0, false, false, 0, undefined, unlimited)
+    }
+    passage.close()
+    Buffer.prototype.copy = copy
+    t.equal(copyCount, 1)
+    t.ok(Buffer.concat(out.take()).equals(chunk))
+  }
+  t.end()
+})
