@@ -3,7 +3,7 @@
  *
  *   start --SIGHUP--> reload (again and again) --SIGTERM, SIGINT--> stop --> exit 0
  *
- * Exit 1 when stopping takes too long, or at a second signal; exit 2 when it could not start.
+ * Exit 1 when stopping takes too long, or at a second signal, or when the store cannot be written at the end; exit 2 when it could not start.
  */
 import type { Settings } from '../config/settings.ts'
 import { Failure } from '../lib/errors.ts'
@@ -43,7 +43,13 @@ export async function run(
       process.exit(1)
     }, stopMsMax).unref()
     void running.then(async (broker) => {
-      await broker.stop()
+      try {
+        await broker.stop()
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error
+        log.error({ err: error }, 'stopped, and not everything is stored')
+        process.exit(1)
+      }
       log.info({}, 'stopped')
       process.exit(0)
     })

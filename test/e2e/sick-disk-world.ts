@@ -34,6 +34,22 @@ export class World {
 
   /** A broker with a durable session on `d` whose client is away, a live one on `live`, and a publisher. */
   static async start(t: Test, given: { dataDir?: string; env?: NodeJS.ProcessEnv } = {}): Promise<World> {
+    const world = await World.make(t, given)
+    await world.start()
+    const away = await Peer.connect(world.node.port, 'away')
+    await away.subscribe('d', 1)
+    away.close()
+    return world
+  }
+
+  /** The same without the durable session: nothing can be stored. */
+  static async startFull(t: Test, given: { dataDir: string; env: NodeJS.ProcessEnv }): Promise<World> {
+    const world = await World.make(t, given)
+    await world.start('full')
+    return world
+  }
+
+  private static async make(t: Test, given: { dataDir?: string; env?: NodeJS.ProcessEnv }): Promise<World> {
     const folder = temporaryFolder()
     const { dataDir = join(folder, 'data'), env = {} } = given
     const world = new World(folder, dataDir, env)
@@ -43,10 +59,6 @@ export class World {
       await world.node.end('SIGKILL')
       rmSync(folder, { recursive: true })
     })
-    await world.start()
-    const away = await Peer.connect(world.node.port, 'away')
-    await away.subscribe('d', 1)
-    away.close()
     return world
   }
 
@@ -54,13 +66,16 @@ export class World {
     return join(this.dataDir, 'tidegate.db')
   }
 
-  async start(): Promise<void> {
+  async start(disk: 'well' | 'full' = 'well'): Promise<void> {
     this.node = await Node.start(this.#folder, this.dataDir, this.#env)
     this.publisher = await Peer.connect(this.node.port, 'publisher', 5)
     this.other = await Peer.connect(this.node.port, 'other', 5)
     this.old = await Peer.connect(this.node.port, 'old')
     this.live = await Peer.connect(this.node.port, 'live')
-    await this.live.subscribe('live', 0)
+    const subscribed = this.live.subscribe('live', 0)
+    // It takes effect at once; its answer waits for the disk.
+    if (disk === 'well') await subscribed
+    else subscribed.catch(() => undefined)
   }
 
   async restart(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
@@ -88,6 +103,14 @@ export class World {
   async taken(id: number): Promise<void> {
     this.publisher.publish('d', `m${id}`, 1, id)
     await this.publisher.until(() => this.publisher.answers.get(id) === 0)
+  }
+
+  /** Durable messages are, and QoS 0 flows. @param id of one that nobody used */
+  async refused(id: number): Promise<void> {
+    this.other.publish('d', `m${id}`, 1, id)
+    await this.other.until(() => this.other.answers.get(id) === quotaExceeded)
+    this.other.publish('live', `flows ${id}`, 0)
+    await this.live.until(() => this.live.received.some(({ payload }) => payload === `flows ${id}`))
   }
 
   /** Begins an outage and holds the broker to what it promises meanwhile. */

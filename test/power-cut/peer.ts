@@ -71,8 +71,8 @@ export class Peer {
     })
   }
 
-  publish(topic: string, payload: string, qos: 0 | 1, messageId = 0): void {
-    this.#send({ cmd: 'publish', topic, payload, qos, retain: false, dup: false, ...(qos > 0 ? { messageId } : {}) })
+  publish(topic: string, payload: string, qos: 0 | 1, messageId = 0, retain = false): void {
+    this.#send({ cmd: 'publish', topic, payload, qos, retain, dup: false, ...(qos > 0 ? { messageId } : {}) })
   }
 
   /** Everything published is acknowledged. */

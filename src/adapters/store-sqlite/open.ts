@@ -3,7 +3,8 @@
  * ends. Costs the same whatever the length of the log. A file that is damaged is put aside (salvage.ts).
  */
 import { existsSync, statSync } from 'node:fs'
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { must } from '../../lib/assert.ts'
 import { Failure } from '../../lib/errors.ts'
@@ -18,6 +19,7 @@ import { loadRecords } from './load.ts'
 import { acquireLock, type Lock } from './lock.ts'
 import type { ExcessRow, LogExtent, LogStatements, StartRow } from './message-log.ts'
 import type { PackedRow } from './packed-messages.ts'
+import { errorCode, keepReserve, releaseReserve, whyUnwritable } from './reserve.ts'
 import { isDamage, replace, replacementPath, type Salvaged, salvage, syncDirectory } from './salvage.ts'
 import {
   groupCommitInsert,
@@ -40,22 +42,89 @@ const journalBytesMax = 4 * 1024 * 1024
 /** Damaged files beyond this are deleted, oldest first. */
 const asideCountMax = 3
 
-/** Rejects with a Failure: ERR_DATA_DIR, ERR_STORE_IN_USE, ERR_STORE_NEWER or ERR_STORE_FULL. */
+/**
+ * Rejects with a Failure: ERR_DATA_DIR, ERR_STORE_IN_USE, ERR_STORE_NEWER or ERR_STORE_FULL. A disk that is full or
+ * read-only is no reason where nothing was stored yet: the store then begins with an outage.
+ */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
+  const { path } = options
+  try {
+    return await openHere(options)
+  } catch (error) {
+    const failure = openFailure(error, path)
+    if (!(failure instanceof Failure) || !(failure.code === 'ERR_DATA_DIR' || failure.code === 'ERR_STORE_FULL')) {
+      throw failure
+    }
+    const why = isUnwritable(errorCode(error)) ? errorCode(error) : await whyUnwritable(path)
+    if (why === 'ENOSPC' && (await releaseReserve(path))) return openSqliteStore(options)
+    const isNothingThere = (statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0
+    if (!isUnwritable(why) || !isNothingThere) throw failure
+    return await openAbsent(options, failure, why === 'ENOSPC' ? 'SQLITE_FULL' : 'SQLITE_READONLY')
+  }
+}
+
+function isUnwritable(code: string | undefined): boolean {
+  return code === 'ENOSPC' || code === 'EROFS'
+}
+
+async function openHere(options: SqliteStoreOptions): Promise<Store> {
   const { path, durability, log } = options
   let lock: Lock | undefined
   try {
     await makeDirectory(dirname(path))
     lock = await acquireLock(path)
     const { files, damage } = await openOrReplace(options)
-    const parts = { files, lock, damage, replaceFiles: (old: OldFiles) => replaceFiles(options, old) }
-    const store = new SqliteStore(parts, options)
+    await keepReserve(path)
+    const store = new SqliteStore(
+      { files, lock, absence: undefined, damage, replaceFiles: (old: OldFiles) => replaceFiles(options, old) },
+      options,
+    )
     log.info({ path, durability, epoch: files.epoch, messageCount: store.log.messageCount }, 'store opened')
     return store
   } catch (error) {
     await lock?.release()
-    throw openFailure(error, path)
+    throw error
   }
+}
+
+/** Files in memory stand in for the store until it can be made. They have no name any more: the process takes them along. */
+async function openAbsent(options: SqliteStoreOptions, failure: Failure, code: string): Promise<Store> {
+  const { path, log } = options
+  const folder = await mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'tidegate-'))
+  let standIn: StoreFiles
+  try {
+    standIn = await openFiles({ ...options, path: join(folder, 'tidegate.db') })
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+  const { epoch } = standIn
+  const end = async (): Promise<{ files: StoreFiles; lock: Lock }> => {
+    let lock: Lock | undefined
+    try {
+      await makeDirectory(dirname(path))
+      lock = await acquireLock(path)
+      const files = await openFiles(options, epoch)
+      if (files.epoch !== epoch || files.extent.lastSeq > 0) {
+        await closeFiles(files)
+        throw new Failure('ERR_STORE_IN_USE', `${path}: another store was put there; start again to use it`)
+      }
+      await closeFiles(standIn)
+      await keepReserve(path)
+      log.info({ path, epoch }, 'store opened')
+      return { files, lock }
+    } catch (error) {
+      await lock?.release()
+      throw openFailure(error, path)
+    }
+  }
+  const reason = failure.cause instanceof Error ? failure.cause.message : failure.detail
+  const error = Object.assign(new Error(reason), { code })
+  log.error({ path, err: failure }, 'store cannot be opened yet, durable messages are refused')
+  const replaceFilesHere = (old: OldFiles) => replaceFiles(options, old)
+  return new SqliteStore(
+    { files: standIn, lock: undefined, absence: { error, end }, damage: undefined, replaceFiles: replaceFilesHere },
+    options,
+  )
 }
 
 async function openOrReplace(options: SqliteStoreOptions): Promise<{ files: StoreFiles; damage: Damage | undefined }> {
@@ -68,14 +137,15 @@ async function openOrReplace(options: SqliteStoreOptions): Promise<{ files: Stor
   }
 }
 
-async function openFiles(options: SqliteStoreOptions): Promise<StoreFiles> {
+/** @param newEpoch of a log that starts from nothing; at random unless given */
+async function openFiles(options: SqliteStoreOptions, newEpoch?: string): Promise<StoreFiles> {
   const { path } = options
   const opened: Connection[] = []
   try {
     const mayBeDamaged = existsSync(`${path}-wal`)
     const writer = await openWriter(options, path)
     opened.push(writer)
-    const epoch = await keepEpoch(writer, options)
+    const epoch = await keepEpoch(writer, newEpoch ?? options.random.hex(8))
     await writer.execute(groupCommitSchema)
     const extent = await readExtent(writer)
     const commits = new CommitWriter(writer, await writer.prepare(groupCommitInsert))
@@ -197,6 +267,7 @@ export async function readTimeline(path: string): Promise<Timeline | undefined> 
     return await readSavedTimeline(connection)
   } catch (error) {
     if (isDamage(error)) return undefined
+    if ((await whyUnwritable(path)) === 'ENOSPC' && (await releaseReserve(path))) return readTimeline(path)
     throw openFailure(error, path)
   } finally {
     await connection?.close()
@@ -215,8 +286,8 @@ function writerPragmas({ sizeBytesMax }: SqliteStoreOptions): string {
 }
 
 /** The epoch of the log, made anew when there is none yet. */
-async function keepEpoch(writer: Connection, { random }: SqliteStoreOptions): Promise<string> {
-  await writer.rows("INSERT OR IGNORE INTO meta (key, value) VALUES ('epoch', ?)", [random.hex(8)])
+async function keepEpoch(writer: Connection, newEpoch: string): Promise<string> {
+  await writer.rows("INSERT OR IGNORE INTO meta (key, value) VALUES ('epoch', ?)", [newEpoch])
   const [row] = await writer.rows<{ value: string }>("SELECT value FROM meta WHERE key = 'epoch'")
   return must(row, 'epoch of the log').value
 }

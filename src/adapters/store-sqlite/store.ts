@@ -76,11 +76,21 @@ export interface SqliteStoreOptions {
 /** What `openSqliteStore` has opened. */
 export interface StoreParts {
   readonly files: StoreFiles
-  readonly lock: Lock
+  /** undefined while the store is absent. */
+  readonly lock: Lock | undefined
+  /** Set when the store could not be made yet: nothing is written to `files`, which stand in for it. */
+  readonly absence: Absence | undefined
   /** What was wrong with the file. */
   readonly damage: Damage | undefined
   /** Closes the files, puts what was damaged or deleted in order, and opens them anew. Rejects when it cannot. */
   readonly replaceFiles: (old: OldFiles) => Promise<{ files: StoreFiles; damage: Damage }>
+}
+
+export interface Absence {
+  /** Why nothing can be written. */
+  readonly error: SqliteError
+  /** Makes the store where it belongs and closes the other one. Rejects with a Failure as long as that cannot be done. */
+  readonly end: () => Promise<{ files: StoreFiles; lock: Lock }>
 }
 
 export interface OldFiles {
@@ -108,6 +118,8 @@ export class SqliteStore implements Store {
   readonly delays: DelayStore
   readonly #parts: StoreParts
   #files: StoreFiles
+  #lock: Lock | undefined
+  #absence: Absence | undefined
   readonly #path: string
   readonly #watch: FileWatch
   readonly #freeBytesMin: number
@@ -137,6 +149,8 @@ export class SqliteStore implements Store {
   constructor(parts: StoreParts, options: SqliteStoreOptions) {
     this.#parts = parts
     this.#files = parts.files
+    this.#lock = parts.lock
+    this.#absence = parts.absence
     this.#path = options.path
     this.#watch = new FileWatch(options.path)
     this.#freeBytesMin = options.freeBytesMin ?? 0
@@ -241,6 +255,8 @@ export class SqliteStore implements Store {
       onLoss: (record) => loader.onLoss(record),
       onDelay: (record) => loader.onDelay(record),
     })
+    // A commit finds out, says so, and is tried again until the store is there.
+    if (this.#absence !== undefined) this.#commits.join()
   }
 
   close(): Promise<void> {
@@ -257,12 +273,13 @@ export class SqliteStore implements Store {
     } finally {
       await this.#files.reader.close()
       await this.#files.writer.close()
-      await this.#parts.lock.release()
+      await this.#lock?.release()
     }
   }
 
   /** @param occasion after the `last`, the next run takes up the timeline and the seqs where they stand */
   async #write(batch: Batch, occasion: 'batch' | 'room' | 'last' = 'batch'): Promise<SqliteError | undefined> {
+    if (this.#absence !== undefined) return this.#absence.error
     const isLast = occasion === 'last'
     const timeline = this.#clock.timeline()
     const isTidyDue = occasion !== 'batch' || timeline.lastMs >= this.#nextTidyMs || this.log.isTrimBehind
@@ -301,6 +318,10 @@ export class SqliteStore implements Store {
 
   /** Before each write. What cannot be put in order now is tried again before the next one. */
   async #mend(): Promise<void> {
+    if (this.#absence !== undefined) {
+      await this.#endAbsence(this.#absence)
+      return
+    }
     if (this.#isShrinkDue && !this.#isDamaged) await this.#shrink()
     const nowMs = this.#clock.nowMs()
     const isLookDue = nowMs >= this.#nextLookMs
@@ -324,6 +345,18 @@ export class SqliteStore implements Store {
     } catch (error) {
       if (!isSqliteError(error) && !(error instanceof Error && 'syscall' in error)) throw error
       this.#isDamaged ||= !isGone
+    }
+  }
+
+  async #endAbsence(absence: Absence): Promise<void> {
+    try {
+      const { files, lock } = await absence.end()
+      this.#files = files
+      this.#lock = lock
+      this.log.readFrom(files.logStatements)
+      this.#absence = undefined
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error
     }
   }
 
