@@ -139,10 +139,7 @@ export class PublishPath {
 
   /** false: a durable session that wants this QoS >= 1 message would have it refused now. */
   canStore(message: Publish): boolean {
-    if (!this.#store.isWritable) return false
-    if (!this.#backlog.isNearlyFull) return true
-    const lane = this.#laneRules.laneOf(message)
-    return this.#backlog.whenFull(lane) !== 'refuse' || !this.#backlog.isFull(lane)
+    return this.#store.isWritable && !this.#isLaneRefusing(message)
   }
 
   /**

@@ -5,6 +5,7 @@ import { type LaneLimits, LaneRules } from '../../src/broker/lane-rules.ts'
 import { Lane, lanes } from '../../src/ports/lane.ts'
 import type { LocalConsumer, LocalSession } from '../../src/ports/local.ts'
 import { type Ack, type Connect, PacketType, type Qos } from '../../src/protocol/packet.ts'
+import { Publish } from '../../src/protocol/packets/publish.ts'
 import { ReasonCode } from '../../src/protocol/reason.ts'
 import { SeededRandom } from '../fakes/seeded-random.ts'
 import { roomyLane, TestBroker, type TestClient } from '../fakes/test-broker.ts'
@@ -154,6 +155,20 @@ t.test('a lane that refuses answers 0x97 when it is full, and takes messages aga
   for (const packet of subscriber.takeAll()) if (packet.type === PacketType.publish) subscriber.puback(packet.packetId)
   broker.passMs(1500)
   t.equal(publish(publisher, 'alarm/x', 1), ReasonCode.success)
+})
+
+t.test('a full lane refuses nothing that no durable session wants', async (t) => {
+  const { broker, publisher } = await start({ [Lane.control]: { countMax: 10, whenFull: 'refuse' } })
+  publish(publisher, 'alarm/x', 10)
+  broker.passMs(1500)
+  const house = broker.broker.openSession('$house', {
+    onDurable: () => undefined,
+  } as Partial<LocalConsumer> as LocalConsumer)
+  const message = Publish.create({ topic: 'alarm/x', payload: 'x', qos: 1 })
+  t.notOk(house.canPublish(message))
+  // Its session ends; the lane is as full as before.
+  broker.connect({ clientId: 's', version: 5, cleanStart: true })
+  t.ok(house.canPublish(message))
 })
 
 t.test('a lane that drops its newest takes messages and does not keep them while it is full', async (t) => {
