@@ -1,10 +1,12 @@
 /** The link for microcontrollers, built for this machine: against the vectors, noise, and the gateway's end. */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { PacedLine } from '../../firmware-sim/paced-line.ts'
 import { createSystemClock } from '../../src/adapters/system/clock.ts'
@@ -13,15 +15,17 @@ import { SerialLink } from '../../src/gateway/serial-link.ts'
 import { SerialListener } from '../../src/gateway/serial-listener.ts'
 import { must } from '../../src/lib/assert.ts'
 import type { Link } from '../../src/ports/transport.ts'
+import { MemoryGateway } from '../bench/serial/memory-gateway.ts'
 import { MemorySerial } from '../fakes/memory-serial.ts'
 import { SeededRandom } from '../fakes/seeded-random.ts'
 import { silentLog } from '../fakes/test-broker.ts'
 import { type LinkVectors, vectorsPath } from '../gateway/link-vectors.ts'
 import { serialTraits } from '../gateway/noisy-worlds.ts'
 
+const run = promisify(execFile)
 const include = fileURLToPath(new URL('../../firmware-sim/include', import.meta.url))
 const strict = ['-Wall', '-Wextra', '-Werror']
-const sanitized = [...strict, '-O1', '-g', '-fsanitize=address,undefined', '-fno-sanitize-recover=all']
+const sanitized = [...strict, '-Og', '-g', '-fsanitize=address,undefined', '-fno-sanitize-recover=all']
 const fuzzByteCount = 10_000_000
 
 const baudRate = 115_200
@@ -36,29 +40,47 @@ const faults = {
 const lacking = ['gcc', 'g++', 'size'].filter((tool) => spawnSync(tool, ['--version']).error !== undefined)
 const skip = lacking.length > 0 ? `not installed: ${lacking.join(', ')}` : false
 
-/** Compiled by the first test that wants it. */
-let compiledVectors: string | undefined
+/** Each is a process that compiles, then one that waits for its line. */
+t.jobs = 4
 
-t.test('the C library agrees with the vectors', { skip }, async (t) => {
-  const program = vectorsProgram()
+const cSource = (name: string) => ['gcc', '-std=c99', join(include, 'test', name)] as const
+const cppSource = (name: string) =>
+  ['g++', '-std=c++11', `-I${join(include, 'test/arduino')}`, join(include, 'test', name)] as const
+/** Compiled at once and once, with the sanitizers in them. */
+const programs =
+  skip === false
+    ? {
+        vectors: compile(...cSource('vectors.c')),
+        echo: compile(...cSource('echo.c')),
+        shim: compile(...cppSource('shim.cpp')),
+        mqtt: compile(...cppSource('mqtt.cpp')),
+      }
+    : undefined
+
+t.test('the C library agrees with the vectors', { skip, buffered: true }, async (t) => {
+  const program = await programOf('vectors')
   const lines = vectorLines(JSON.parse(readFileSync(vectorsPath, 'utf8')))
   t.equal(execFileSync(program, { input: `${lines.join('\n')}\n` }).toString(), `OK ${lines.length} vectors\n`)
   const damaged = spawnSync(program, { input: 'crc 313233 1\n' })
   t.strictSame([damaged.status, damaged.stdout.toString()], [1, 'wrong: checksum\n'], 'a wrong vector is noticed')
 })
 
-t.test('the C library answers each turn of a conversation', { skip }, async (t) => {
-  const program = vectorsProgram()
+t.test('the C library answers each turn of a conversation', { skip, buffered: true }, async (t) => {
+  const program = await programOf('vectors')
   t.equal(execFileSync(program, ['talk']).toString(), 'OK talk\n')
 })
 
-t.test(`the C library stands ${fuzzByteCount} bytes of noise and damaged frames`, { skip }, async (t) => {
-  const said = execFileSync(vectorsProgram(), ['fuzz', '1', `${fuzzByteCount}`]).toString()
-  t.match(said, /^OK \d{8} bytes, /)
-  t.comment(said.trim())
-})
+t.test(
+  `the C library stands ${fuzzByteCount} bytes of noise and damaged frames`,
+  { skip, buffered: true },
+  async (t) => {
+    const { stdout: said } = await run(await programOf('vectors'), ['fuzz', '1', `${fuzzByteCount}`])
+    t.match(said, /^OK \d{8} bytes, /)
+    t.comment(said.trim())
+  },
+)
 
-t.test('the C library is small', { skip }, async (t) => {
+t.test('the C library is small', { skip, buffered: true }, async (t) => {
   const folder = t.testdir()
   const source = join(include, 'test/footprint.c')
   const object = join(folder, 'footprint.o')
@@ -70,14 +92,11 @@ t.test('the C library is small', { skip }, async (t) => {
   t.ok(must(code, 'code') < 8192)
 })
 
-const echoes = {
-  'the C library': ['gcc', '-std=c99', 'test/echo.c'],
-  'the Arduino shim': ['g++', '-std=c++11', 'test/shim.cpp'],
-}
+const echoes = { 'the C library': 'echo', 'the Arduino shim': 'shim' } as const
 
-for (const [name, [compiler = '', standard = '', source = '']] of Object.entries(echoes)) {
-  t.test(`${name} and the gateway carry a stream both ways over a noisy line`, { skip }, async (t) => {
-    const program = compile(t, compiler, [standard, `-I${join(include, 'test/arduino')}`, join(include, source)])
+for (const [name, source] of Object.entries(echoes)) {
+  t.test(`${name} and the gateway carry a stream both ways over a noisy line`, { skip, buffered: true }, async (t) => {
+    const program = await programOf(source)
     const end = new GatewayEnd(t, program)
     for (const seed of [1, 2]) {
       await end.until(() => end.isUp)
@@ -99,8 +118,42 @@ for (const [name, [compiler = '', standard = '', source = '']] of Object.entries
   })
 }
 
-t.test('two boards with the C library share a bus with the gateway', { skip }, async (t) => {
-  const program = compile(t, 'gcc', ['-std=c99', join(include, 'test/echo.c')])
+t.test(
+  'an MQTT client in C++ on the Arduino Client interface loses nothing on a noisy line',
+  { skip, buffered: true },
+  async (t) => {
+    const count = 60
+    const clock = createSystemClock(undefined)
+    const gateway = await MemoryGateway.start(clock)
+    const tick = setInterval(() => gateway.tick(), 100)
+    const driver = new MemorySerial(clock)
+    const child = spawn(await programOf('mqtt'), [`${count}`], { stdio: ['pipe', 'pipe', 'pipe'] })
+    const exit = once(child, 'exit')
+    const up = new PacedLine(baudRate, clock, (chunk) => driver.deliver(chunk), faults)
+    const down = new PacedLine(baudRate, clock, (chunk) => child.stdin.write(chunk), faults)
+    t.teardown(() => child.kill())
+    child.stdin.on('error', () => undefined) // It ends while bytes are under way to it.
+    child.stdout.on('data', (chunk: Buffer) => up.write(chunk))
+    let said = ''
+    child.stderr.on('data', (text) => {
+      said += text
+    })
+    driver.onWritten = (bytes) => down.write(Buffer.from(bytes))
+    driver.plug()
+    const listener = gateway.listen({ path: 'c1', baudRate, resetOnOpen: false }, driver, 3)
+    const [code] = await exit
+    t.equal(code, 0, said)
+    t.match(said, `${count} acknowledged, ${count} received, `)
+    const { crcErrorCount, cobsErrorCount } = listener.counters
+    t.ok(crcErrorCount + cobsErrorCount > 0, 'the line was noisy')
+    clearInterval(tick)
+    for (const line of [up, down]) line.clear()
+    await gateway.stop()
+  },
+)
+
+t.test('two boards with the C library share a bus with the gateway', { skip, buffered: true }, async (t) => {
+  const program = await programOf('echo')
   const clock = createSystemClock(undefined)
   const driver = new MemorySerial(clock)
   const boards = ['3', '4'].map((address) => spawn(program, [address], { stdio: ['pipe', 'pipe', 'inherit'] }))
@@ -226,16 +279,17 @@ class GatewayEnd {
   }
 }
 
-function vectorsProgram(): string {
-  compiledVectors ??= compile(t, 'gcc', ['-std=c99', join(include, 'test/vectors.c')])
-  return compiledVectors
+/** Where the program is. */
+async function compile(compiler: string, ...options: readonly string[]): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'tidegate-c-library-'))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  const program = join(folder, 'program')
+  await run(compiler, [...sanitized, ...options, '-o', program])
+  return program
 }
 
-/** The program, with the sanitizers in it. */
-function compile(t: Test, compiler: string, options: readonly string[]): string {
-  const program = join(t.testdir(), 'program')
-  execFileSync(compiler, [...sanitized, ...options, '-o', program])
-  return program
+async function programOf(name: keyof NonNullable<typeof programs>): Promise<string> {
+  return must(await programs?.[name], name)
 }
 
 /** The vectors as vectors.c reads them. */

@@ -26,7 +26,10 @@ int main() {
     while (client.available() > 0) {
       uint8_t bytes[16];
       const int count = client.read(bytes, sizeof bytes);
-      if (count > 0) client.write(bytes, static_cast<size_t>(count));
+      // On a busy machine a write may run into the time limit of Stream: the rest goes again.
+      for (int written = 0; written < count && client.connected();) {
+        written += static_cast<int>(client.write(bytes + written, static_cast<size_t>(count - written)));
+      }
     }
     yield();
   }
