@@ -9,7 +9,10 @@ import { SeededRandom } from '../../firmware-sim/seeded-random.ts'
 import { WiredDevice } from '../../firmware-sim/wired-device.ts'
 import { beginToOpen, descriptorCount, openLine, pairOf, pluggedPair, Rig, until } from './pty-rig.ts'
 
-t.test('readings travel from the device to the broker', async (t) => {
+/** Those that mostly wait for a line wait together; who counts descriptors is alone. */
+t.jobs = 4
+
+t.test('readings travel from the device to the broker', { buffered: true }, async (t) => {
   const rig = await Rig.start(t, { ratePerSecond: 100, readingCount: 100 })
   await until(() => rig.wired.device.isDone)
   t.strictSame(
@@ -20,23 +23,27 @@ t.test('readings travel from the device to the broker', async (t) => {
   t.equal(rig.acceptor.connections[0]?.link.remote, rig.pty.hostPath)
 })
 
-t.test('an unplugged device is noticed, and taken up again after the replug without a loss', async (t) => {
-  const rig = await Rig.start(t, { ratePerSecond: 50, readingCount: 150 })
-  for (let turn = 1; turn <= 3; turn++) {
-    await until(() => rig.wired.device.acknowledged.size >= turn * 30)
-    await rig.pty.unplug()
-    await until(() => rig.acceptor.openCount === 0)
-    t.match(rig.acceptor.diary.at(-1), /a serial device went away/)
-    await rig.pty.plug()
-    await until(() => rig.acceptor.openCount === 1)
-  }
-  await until(() => rig.wired.device.isDone)
-  t.equal(rig.acceptor.distinctCount('s1'), 150)
-  t.equal(rig.log.fieldsOf('serial device absent').length, 3)
-  t.equal(rig.log.fieldsOf('serial device present').length, 4)
-})
+t.test(
+  'an unplugged device is noticed, and taken up again after the replug without a loss',
+  { buffered: true },
+  async (t) => {
+    const rig = await Rig.start(t, { ratePerSecond: 50, readingCount: 150 })
+    for (let turn = 1; turn <= 3; turn++) {
+      await until(() => rig.wired.device.acknowledged.size >= turn * 30)
+      await rig.pty.unplug()
+      await until(() => rig.acceptor.openCount === 0)
+      t.match(rig.acceptor.diary.at(-1), /a serial device went away/)
+      await rig.pty.plug()
+      await until(() => rig.acceptor.openCount === 1)
+    }
+    await until(() => rig.wired.device.isDone)
+    t.equal(rig.acceptor.distinctCount('s1'), 150)
+    t.equal(rig.log.fieldsOf('serial device absent').length, 3)
+    t.equal(rig.log.fieldsOf('serial device present').length, 4)
+  },
+)
 
-t.test('garbage between the bytes costs time, nothing else', async (t) => {
+t.test('garbage between the bytes costs time, nothing else', { buffered: true }, async (t) => {
   const rig = await Rig.start(t, { ratePerSecond: 100, readingCount: 150 })
   rig.wired.transmit.faults = { random: new SeededRandom(1), garbageRate: 2e-3, bitErrorRate: 1e-4 }
   await until(() => rig.wired.device.isDone)
@@ -46,7 +53,7 @@ t.test('garbage between the bytes costs time, nothing else', async (t) => {
   t.equal(rig.acceptor.connections.length, 1, 'in one connection')
 })
 
-t.test('a device reset closes the old connection before the new one', async (t) => {
+t.test('a device reset closes the old connection before the new one', { buffered: true }, async (t) => {
   const rig = await Rig.start(t, { ratePerSecond: 50, readingCount: 100 })
   await until(() => rig.wired.device.acknowledged.size >= 20)
   rig.wired.device.reset()
@@ -190,7 +197,7 @@ t.test('stop leaves neither port nor connection open', async (t) => {
   t.equal(rig.log.fieldsOf('serial device absent').length, 0)
 })
 
-t.test('the command runs one device until everything is acknowledged', async (t) => {
+t.test('the command runs one device until everything is acknowledged', { buffered: true }, async (t) => {
   const rig = await Rig.start(t, { ratePerSecond: 1, readingCount: 1 })
   rig.wired.close()
   const sensor = ['--path', rig.pty.devicePath, '--id', 'cli', '--rate', '100', '--count', '50', '--bit-errors', '1e-5']
@@ -199,7 +206,7 @@ t.test('the command runs one device until everything is acknowledged', async (t)
   t.equal(rig.acceptor.distinctCount('cli'), 50)
 })
 
-t.test('the command explains itself', async (t) => {
+t.test('the command explains itself', { buffered: true }, async (t) => {
   t.match((await runCommand(['--help'])).stdout, /--bit-errors P/)
   await t.rejects(runCommand([]), { code: 2, stderr: /--path is missing/ })
   await t.rejects(runCommand(['--path', 'x', '--rate', 'fast']), { code: 2, stderr: /'fast'/ })
