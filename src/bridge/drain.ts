@@ -1,50 +1,52 @@
-/** How fast a backlog goes out and when it will be empty, from its size as time passes. */
+/**
+ * How fast a backlog goes out and when it will be empty, from its size as time passes. A drain begins slowly, because
+ * the line is tried first, so what counts is its last third, and of a long one the last while.
+ */
 
-/** A rate of so long ago weighs 1/e of the present one. */
-const memoryMs = 10_000
+/** Sizes from so long ago count, and no longer ago than a third of the drain. */
+const memoryMs = 30_000
+const memoryMsMin = 2000
 
 /** A backlog that grows by more than it was and this is another backlog. */
 const jumpCount = 100
 
 /** Nothing is said about a drain that has not lasted this long. */
-const settleMs = 2000
+const settleMs = 5000
+
+interface Size {
+  readonly atMs: number
+  readonly count: number
+}
 
 export class DrainRate {
-  #count = 0
-  #atMs: number | undefined
+  /** The last one at the end; empty while it stands still. Those that will not count any more are forgotten. */
+  readonly #sizes: Size[] = []
   #sinceMs = 0
-  /** Messages per millisecond by which the backlog shrinks; negative when it grows. */
-  #rate = 0
 
   /** The backlog moves from now on. */
   begin(count: number, nowMs: number): void {
-    this.#count = count
-    this.#atMs = nowMs
+    this.#sizes.length = 0
+    this.#sizes.push({ atMs: nowMs, count })
     this.#sinceMs = nowMs
-    this.#rate = 0
   }
 
   /** It stands still. */
   end(): void {
-    this.#atMs = undefined
+    this.#sizes.length = 0
   }
 
   /** Called about once a second. */
   observe(count: number, nowMs: number): void {
-    if (this.#atMs === undefined || nowMs <= this.#atMs) return
+    const last = this.#sizes.at(-1)
+    if (last === undefined || nowMs <= last.atMs) return
     // So many at once say nothing about how fast they will go.
-    if (count > 2 * this.#count + jumpCount) {
+    if (count > 2 * last.count + jumpCount) {
       this.begin(count, nowMs)
       return
     }
-    const elapsedMs = nowMs - this.#atMs
-    const rate = (this.#count - count) / elapsedMs
-    const lastedMs = nowMs - this.#sinceMs
-    // The first observations count in full: an average that begins with nothing would promise too long.
-    const weight = 1 - Math.exp(-elapsedMs / Math.min(memoryMs, lastedMs))
-    this.#rate += (rate - this.#rate) * (lastedMs === elapsedMs ? 1 : weight)
-    this.#count = count
-    this.#atMs = nowMs
+    this.#sizes.push({ atMs: nowMs, count })
+    const memory = Math.max(memoryMsMin, Math.min(memoryMs, (nowMs - this.#sinceMs) / 3))
+    while (this.#sizes.length > 2 && (this.#sizes[1] as Size).atMs <= nowMs - memory) this.#sizes.shift()
   }
 
   /**
@@ -53,13 +55,23 @@ export class DrainRate {
    */
   timeToEmptyMs(count: number): number | undefined {
     if (count === 0) return 0
-    if (this.#atMs === undefined) return Number.POSITIVE_INFINITY
-    if (this.#atMs - this.#sinceMs < settleMs) return undefined
-    return this.#rate <= 0 ? Number.POSITIVE_INFINITY : count / this.#rate
+    const last = this.#sizes.at(-1)
+    if (last === undefined) return Number.POSITIVE_INFINITY
+    if (last.atMs - this.#sinceMs < settleMs) return undefined
+    const rate = this.#rate
+    return rate <= 0 ? Number.POSITIVE_INFINITY : count / rate
   }
 
   /** Messages per second by which it shrinks. */
   get perSecond(): number {
     return Math.max(0, this.#rate * 1000)
+  }
+
+  /** Messages per millisecond; negative when it grows. */
+  get #rate(): number {
+    const first = this.#sizes[0]
+    const last = this.#sizes.at(-1)
+    if (first === undefined || last === undefined || last.atMs === first.atMs) return 0
+    return (first.count - last.count) / (last.atMs - first.atMs)
   }
 }

@@ -75,10 +75,32 @@ t.test('time to empty is right within a fifth while a backlog shrinks evenly', a
   drain.observe(0, 700_000)
   t.equal(drain.timeToEmptyMs(0), 0)
   drain.begin(10, 800_000)
-  drain.observe(20, 803_000)
+  drain.observe(20, 806_000)
   t.equal(drain.timeToEmptyMs(20), Number.POSITIVE_INFINITY, 'it grows')
   drain.end()
   t.equal(drain.timeToEmptyMs(20), Number.POSITIVE_INFINITY, 'it stands')
+})
+
+t.test('time to empty is right within a fifth although the drain begins slowly', async (t) => {
+  for (const size of [300_000, 6_048_000]) {
+    const drain = new DrainRate()
+    let count = size
+    // A line that is tried first, in a process that has just started: up to 20 000 a second within four seconds.
+    const counts: number[] = [count]
+    for (let second = 1; count > 0; second++) {
+      count -= Math.min(count, Math.min(1, second / 4) * 20_000 + (second % 3) * 1000 - 1000)
+      counts.push(count)
+    }
+    drain.begin(size, 0)
+    for (let second = 1; second < counts.length; second++) {
+      const left = counts[second] as number
+      drain.observe(left, second * 1000)
+      if (second < 7 || left < 100_000) continue
+      const truth = (counts.length - 1 - second) * 1000
+      const told = drain.timeToEmptyMs(left) ?? 0
+      t.ok(Math.abs(told - truth) <= truth / 5, `${size}: ${told} at ${truth}`)
+    }
+  }
 })
 
 t.test('hivemq-edge#1290: a bridge is well only while its probes come back from a commit', async (t) => {

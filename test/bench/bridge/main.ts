@@ -89,10 +89,13 @@ async function dead(): Promise<void> {
 async function away(loads: Loads): Promise<void> {
   const result = await offline(loads, offlineCount)
   const { restingMegabytes, highestMegabytes, expiredArrivedCount, expiredToldCount, remainingRightCount } = result
-  row(`${round(offlineCount)} wait`, `taken at ${round(result.takenPerSecond)} msg/s`, '')
+  row(`${round(offlineCount)} wait`, `written at ${round(result.preparedPerSecond)} msg/s`, '')
   row('  start with them', `${round(result.startMs)} ms`, atMost(result.startMs, 2000, ' ms'))
   row('  drained', `${round(result.drainedPerSecond)} msg/s`, '')
   row('  once and in order', result.isComplete ? 'all' : 'NOT ALL', verdict('all', result.isComplete))
+  for (const { percent, megabytes, timeToEmptyError } of result.points) {
+    row(`  at ${percent} %`, `${megabytes.toFixed(0)} MB, time to empty ${signed(timeToEmptyError)} %`, '')
+  }
   const more = highestMegabytes - restingMegabytes
   row('  memory', `${restingMegabytes.toFixed(0)} MB, +${more.toFixed(0)} MB at most`, atMost(more, 100, ' MB more'))
   row(
@@ -128,6 +131,10 @@ function atMost(value: number, goal: number, unit: string): string {
 function verdict(goal: string, isReached: boolean): string {
   if (!isReached) process.exitCode = 1
   return `${goal} ${isReached ? 'yes' : 'NO'}`
+}
+
+function signed(error: number): string {
+  return `${error < 0 ? '' : '+'}${(error * 100).toFixed(0)}`
 }
 
 function ms(us: number): string {

@@ -7,6 +7,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { connectAsync, type MqttClient } from 'mqtt'
 import type { Loads } from './loads.ts'
 import { Pair } from './pair.ts'
+import { prepare } from './prepared-store.ts'
 
 /** Beside the backlog: messages that expire before the gateway is back, and as many that do not. */
 const expiringCount = 500
@@ -16,12 +17,14 @@ const lateSeconds = 3600
 const lookMs = 500
 
 export interface Offline {
-  readonly takenPerSecond: number
+  readonly preparedPerSecond: number
   readonly startMs: number
   readonly drainedPerSecond: number
   readonly isComplete: boolean
   readonly restingMegabytes: number
   readonly highestMegabytes: number
+  /** At a tenth of the way, two tenths and so on. */
+  readonly points: readonly Point[]
   /** Worst ratio of what was told to what came, from a tenth to nine tenths of the way. */
   readonly timeToEmptyError: number
   /** Of those that expire soon: arrived, and in the ledger. */
@@ -30,6 +33,14 @@ export interface Offline {
   /** Of those that expire late: arrived with what is left of their time, to 2 s. */
   readonly remainingRightCount: number
   readonly expiringCount: number
+}
+
+/** What the gateway is and says at a point of the way. */
+export interface Point {
+  readonly percent: number
+  readonly megabytes: number
+  /** Signed: told too long is above 0. */
+  readonly timeToEmptyError: number
 }
 
 export async function offline(loads: Loads, count: number): Promise<Offline> {
@@ -41,8 +52,8 @@ export async function offline(loads: Loads, count: number): Promise<Offline> {
     await wait(1500)
     const restingMegabytes = edge.residentMegabytes()
     const publishedAtMs = await publishExpiring(edge.port)
-    const taken = await loads.publish(edge.port, count)
     await edge.stop()
+    const preparedPerSecond = await prepare(edge.dataDir, count)
     await wait(Math.max(0, publishedAtMs + soonSeconds * 1000 - performance.now()))
 
     await cloud.start()
@@ -68,12 +79,13 @@ export async function offline(loads: Loads, count: number): Promise<Offline> {
     await wait(500)
     const { expired = 0 } = await edge.losses()
     return {
-      takenPerSecond: taken.acknowledged / taken.seconds,
+      preparedPerSecond,
       startMs,
       drainedPerSecond: distinct / seconds,
       isComplete: distinct === count && received === count && late === 0,
       restingMegabytes,
       highestMegabytes: looks.highestMegabytes,
+      points: looks.points,
       timeToEmptyError: looks.timeToEmptyError,
       expiredArrivedCount: arrived.soon,
       expiredToldCount: expired,
@@ -106,24 +118,39 @@ async function publishExpiring(port: number): Promise<number> {
 /** What the gateway says of itself while the backlog goes. */
 class Looks {
   highestMegabytes = 0
-  readonly #told: { readonly atMs: number; readonly toldMs: number }[] = []
+  readonly #seen: { atMs: number; done: number; megabytes: number; toldMs: number | null }[] = []
   #endMs = 0
 
   async until(edge: Pair['edge'], count: number, isOver: () => boolean): Promise<void> {
     while (!isOver()) {
-      this.highestMegabytes = Math.max(this.highestMegabytes, edge.residentMegabytes())
+      const megabytes = edge.residentMegabytes()
+      this.highestMegabytes = Math.max(this.highestMegabytes, megabytes)
       const { timeToEmptyMs, backlogCount } = await edge.bridge()
-      const done = 1 - backlogCount / count
-      if (timeToEmptyMs !== null && done > 0.1 && done < 0.9) {
-        this.#told.push({ atMs: performance.now(), toldMs: timeToEmptyMs })
-      }
+      this.#seen.push({ atMs: performance.now(), done: 1 - backlogCount / count, megabytes, toldMs: timeToEmptyMs })
       await wait(lookMs)
     }
     this.#endMs = performance.now()
   }
 
+  get points(): Point[] {
+    const points: Point[] = []
+    for (let percent = 10; percent <= 90; percent += 10) {
+      const seen = this.#seen.find(({ done }) => done * 100 >= percent)
+      if (seen !== undefined) {
+        points.push({ percent, megabytes: seen.megabytes, timeToEmptyError: this.#errorOf(seen) })
+      }
+    }
+    return points
+  }
+
   get timeToEmptyError(): number {
-    const errors = this.#told.map(({ atMs, toldMs }) => Math.abs(toldMs / (this.#endMs - atMs) - 1))
+    const errors = this.#seen
+      .filter(({ done, toldMs }) => toldMs !== null && done > 0.1 && done < 0.9)
+      .map((seen) => Math.abs(this.#errorOf(seen)))
     return errors.length === 0 ? Number.NaN : Math.max(...errors)
+  }
+
+  #errorOf({ atMs, toldMs }: { atMs: number; toldMs: number | null }): number {
+    return toldMs === null ? Number.NaN : toldMs / (this.#endMs - atMs) - 1
   }
 }

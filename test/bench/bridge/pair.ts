@@ -1,9 +1,10 @@
 /** Two brokers with a bridge from one to the other, each a process with files that outlive it. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { freePort } from '../../../firmware-sim/free-port.ts'
 import { askBroker } from '../../../src/cli/control-client.ts'
 import type { BridgeStatus } from '../../../src/ports/bridge-status.ts'
@@ -96,8 +97,10 @@ export class Station {
     return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${this.#child?.pid}/status`, 'utf8'))?.[1]) / 1024
   }
 
-  /** Tidegate only. */
+  /** Tidegate only. It listens a moment before it can be asked. */
   async bridge(): Promise<BridgeStatus> {
+    const path = join(this.dataDir, 'control.sock')
+    for (let tries = 0; !existsSync(path) && tries < 100 && this.#child?.exitCode === null; tries++) await wait(100)
     const [status] = (await askBroker(this.dataDir, 'GET', '/bridge')) as BridgeStatus[]
     if (status === undefined) throw new Error('the broker has no bridge')
     return status
@@ -119,13 +122,15 @@ interface Place {
   readonly remotePort: number
 }
 
-/** As it ships; only the bounds of the backlog are raised, and topics below `live/lane` are commands. */
+/** As it ships; only the bounds of what waits are raised, and topics below `live/lane` are commands. */
 function writeTidegate({ edge, cloud, gatewayPort, remotePort }: Place): void {
   const bounds = `[store]\nbacklog_count_max = 100000000\nbacklog_bytes_max = 17179869184\n`
+  // So that a subscriber above that is slow for a moment is waited for, as with mosquitto.
+  const waits = `[mqtt]\nqueue_count_max = 1000000\n`
   const listener = (port: number) => `[[listener]]\ntype = "tcp"\nbind = "127.0.0.1:${port}"\n`
   writeFileSync(
     join(cloud.folder, 'toml'),
-    `data_dir = "${cloud.dataDir}"\n${bounds}${listener(cloud.port)}${listener(gatewayPort)}gateways = true\n`,
+    `data_dir = "${cloud.dataDir}"\n${bounds}${waits}${listener(cloud.port)}${listener(gatewayPort)}gateways = true\n`,
   )
   writeFileSync(
     join(edge.folder, 'toml'),

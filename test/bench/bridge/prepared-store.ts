@@ -1,0 +1,53 @@
+/** A backlog straight into the store of a gateway that is not running: millions of messages in a minute or two. */
+import { join } from 'node:path'
+import { openSqliteStore, readTimeline } from '../../../src/adapters/store-sqlite/open.ts'
+import { createSystemClock } from '../../../src/adapters/system/clock.ts'
+import { systemRandom } from '../../../src/adapters/system/random.ts'
+import { Publish } from '../../../src/protocol/packets/publish.ts'
+import { RecordingLog } from '../../fakes/recording-log.ts'
+
+const topicCount = 10
+const payloadBytes = 64
+const perStep = 2000
+
+/** What the load `publish` sends (store-load.c), numbered from 0. */
+function numbered(number: number): Publish {
+  const payload = Buffer.alloc(payloadBytes, 'x')
+  payload.writeUInt32LE(number)
+  return Publish.create({ topic: `s/${number % topicCount}`, payload, qos: 1 })
+}
+
+/** @returns messages written in a second */
+export async function prepare(dataDir: string, count: number): Promise<number> {
+  const path = join(dataDir, 'tidegate.db')
+  const clock = createSystemClock(await readTimeline(path))
+  const log = new RecordingLog()
+  const store = await openSqliteStore({ path, durability: 'os', commitIntervalMs: 0, clock, random: systemRandom, log })
+  let goOn = (): void => undefined
+  store.bind({
+    onDurable: () => goOn(),
+    onFailure: (failure) => log.error({ err: failure }, 'store'),
+    onRecovered() {},
+  })
+  // The sessions stay as they are: whoever was there finds what came meanwhile.
+  await store.load({
+    onEpoch() {},
+    onSession() {},
+    onInbox() {},
+    onRetained() {},
+    onMark() {},
+    onLoss() {},
+    onDelay() {},
+  })
+  const startMs = performance.now()
+  for (let number = 0; number < count; ) {
+    const durable = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    for (let i = 0; i < perStep && number < count; i++) store.log.append(numbered(number++))
+    await durable
+  }
+  const seconds = (performance.now() - startMs) / 1000
+  await store.close()
+  return count / seconds
+}
