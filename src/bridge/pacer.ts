@@ -8,6 +8,7 @@
  * A new line begins with a small window, which grows by 25 % until an answer is late for the first time.
  */
 import type { Clock } from '../ports/clock.ts'
+import { ReasonCode } from '../protocol/reason.ts'
 
 /** Below this nothing is slow: group commits at both ends take as long. */
 const usualMsMin = 20
@@ -103,5 +104,21 @@ export class Pacer {
 
   #grow(): void {
     this.#window = Math.min(this.#windowMax, this.#window * (this.#isNew ? growthAtFirst : growth) + 1)
+  }
+}
+
+/** A refusal that says that it is too much for now. */
+export function isTemporary(reasonCode: ReasonCode): boolean {
+  switch (reasonCode) {
+    case ReasonCode.quotaExceeded:
+    case ReasonCode.messageRateTooHigh:
+    case ReasonCode.serverBusy:
+    case ReasonCode.serverUnavailable:
+    case ReasonCode.unspecifiedError:
+    case ReasonCode.implementationSpecificError:
+    case ReasonCode.packetIdentifierInUse:
+      return true
+    default:
+      return false
   }
 }

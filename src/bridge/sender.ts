@@ -22,7 +22,7 @@ import { LaneSender, type Outlet } from './lane-sender.ts'
 import type { LoopGuard } from './loop-guard.ts'
 import type { Mapping } from './mapping.ts'
 import type { Marks } from './marks.ts'
-import type { Pacer } from './pacer.ts'
+import { isTemporary, type Pacer } from './pacer.ts'
 import { withPath } from './path.ts'
 import type { Responses } from './responses.ts'
 import type { Uplink } from './uplink.ts'
@@ -394,20 +394,5 @@ export class Sender implements Outlet {
   #laneOf(packetId: number): LaneSender {
     const lane = order[Math.floor((packetId - 1) / packetIdsPerLane)] ?? Lane.event
     return this.#lanes[lane] as LaneSender
-  }
-}
-
-function isTemporary(reasonCode: ReasonCode): boolean {
-  switch (reasonCode) {
-    case ReasonCode.quotaExceeded:
-    case ReasonCode.messageRateTooHigh:
-    case ReasonCode.serverBusy:
-    case ReasonCode.serverUnavailable:
-    case ReasonCode.unspecifiedError:
-    case ReasonCode.implementationSpecificError:
-    case ReasonCode.packetIdentifierInUse:
-      return true
-    default:
-      return false
   }
 }
