@@ -13,7 +13,7 @@ import type { Timeline } from '../../ports/clock.ts'
 import { type Lane, lanes } from '../../ports/lane.ts'
 import type { Damage, Store } from '../../ports/store.ts'
 import { CommitWriter } from './commit-writer.ts'
-import { Connection, isSqliteError, type Statement } from './connection.ts'
+import { Connection, isSqliteError, type SqliteError, type Statement } from './connection.ts'
 import type { LaneInFile } from './lane-state.ts'
 import { loadRecords } from './load.ts'
 import { acquireLock, type Lock } from './lock.ts'
@@ -118,7 +118,7 @@ async function openAbsent(options: SqliteStoreOptions, failure: Failure, code: s
     }
   }
   const reason = failure.cause instanceof Error ? failure.cause.message : failure.detail
-  const error = Object.assign(new Error(reason), { code })
+  const error: SqliteError = { name: 'SqliteError', message: reason, code }
   log.error({ path, err: failure }, 'store cannot be opened yet, durable messages are refused')
   const replaceFilesHere = (old: OldFiles) => replaceFiles(options, old)
   return new SqliteStore(
