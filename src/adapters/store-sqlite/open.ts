@@ -57,14 +57,17 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     }
     const why = isUnwritable(errorCode(error)) ? errorCode(error) : await whyUnwritable(path)
     if (why === 'ENOSPC' && (await releaseReserve(path))) return openSqliteStore(options)
-    const isNothingThere = (statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0
-    if (!isUnwritable(why) || !isNothingThere) throw failure
+    if (!isUnwritable(why) || !isEmpty(path)) throw failure
     return await openAbsent(options, failure, why === 'ENOSPC' ? 'SQLITE_FULL' : 'SQLITE_READONLY')
   }
 }
 
 function isUnwritable(code: string | undefined): boolean {
   return code === 'ENOSPC' || code === 'EROFS'
+}
+
+function isEmpty(path: string): boolean {
+  return (statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0
 }
 
 async function openHere(options: SqliteStoreOptions): Promise<Store> {
