@@ -8,6 +8,7 @@ import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 const packageOf = {
+  faketime: 'faketime',
   gcc: 'build-essential',
   socat: 'socat',
   mosquitto_pub: 'mosquitto-clients',

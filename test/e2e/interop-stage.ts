@@ -44,14 +44,14 @@ remote_prefix = "site/"
 `
 }
 
-export async function startEdge(t: Test, bridges: string) {
+export async function startEdge(t: Test, bridges: string, env: NodeJS.ProcessEnv = {}) {
   const port = await freePort()
   const folder = folderOf(t)
   const config = join(folder, 'edge.toml')
   const listener = `[[listener]]\ntype = "tcp"\nbind = "127.0.0.1:${port}"\n`
   writeFileSync(config, `name = "e${port}"\ndata_dir = "${folder}/data"\n\n${listener}\n${bridges}`)
   const edge = await daemon(t, port, () => {
-    const child = startCommand(['edge', '--config', config])
+    const child = startCommand(['edge', '--config', config], { env })
     child.stderr?.resume()
     return child
   })
