@@ -82,7 +82,7 @@ t.test('a bridge takes its defaults from the node and the address', (t) => {
     keepAliveSeconds: 60,
     reconnectMinMs: 1000,
     reconnectMaxMs: 120_000,
-    inflightMax: 512,
+    inflightMax: 1024,
     out: [{ filter: '#', qos: 1, localPrefix: '', remotePrefix: '' }],
     in: [],
   })
