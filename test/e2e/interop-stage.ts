@@ -12,6 +12,7 @@ import { freePort } from '../../firmware-sim/free-port.ts'
 import { startCommand } from '../fixtures/tidegate-command.ts'
 
 const messageMsMax = 15_000
+const listenMsMax = 20_000
 
 /** The bridge is up, both ways. */
 export async function arrives(device: MqttClient, above: Watcher): Promise<void> {
@@ -77,9 +78,17 @@ function folderOf(t: Test): string {
 /** A broker that can be killed and started again. Resolves once it listens. */
 async function daemon(t: Test, port: number, run: () => ChildProcess) {
   let child: ChildProcess
+  /** mosquitto was seen to run and not to listen: then another one is started. */
   const start = async () => {
-    child = run()
-    while (!(await answers(port))) await wait(20)
+    for (let tries = 1; tries <= 3; tries++) {
+      child = run()
+      for (const startMs = performance.now(); performance.now() - startMs < listenMsMax; await wait(20)) {
+        if (await answers(port)) return
+      }
+      t.comment(`nothing listens on port ${port}: exit code ${child.exitCode}, signal ${child.signalCode}`)
+      if (child.exitCode === null && child.signalCode === null) await kill()
+    }
+    throw new Error(`port ${port} is not answered`)
   }
   const kill = async () => {
     const exited = once(child, 'exit')
