@@ -80,6 +80,8 @@ export class SqliteMessageLog implements MessageLog {
   /** Since the log was opened. */
   #appendedBytes = 0
   readonly #isFindingStart: boolean[] = lanes.map(() => false)
+  /** Of lanes where the file could not say where they go on: asked again when there is another one. */
+  readonly #lostStarts = new Set<Lane>()
 
   /**
    * @param join the batch that a write made now belongs to, which becomes as safe as it asks for
@@ -108,6 +110,9 @@ export class SqliteMessageLog implements MessageLog {
   readFrom(statements: LogStatements): void {
     this.#statements = statements
     this.#pages.keep(() => false)
+    const lost = [...this.#lostStarts]
+    this.#lostStarts.clear()
+    for (const lane of lost) this.#findStart(lane)
   }
 
   get firstSeq(): Seq {
@@ -344,9 +349,13 @@ export class SqliteMessageLog implements MessageLog {
       state.startsAt(this.#findRecent(lane, trimSeq + 1))
     } else if (this.#isFindingStart[lane] !== true) {
       this.#isFindingStart[lane] = true
-      this.#statement('laneStart', lane).rows([trimSeq], ([row]) => {
+      const statements = this.#statements
+      this.#statement('laneStart', lane).rows([trimSeq], ([row], error) => {
         this.#isFindingStart[lane] = false
-        if (state.trimSeq !== trimSeq) this.#findStart(lane)
+        if (error !== undefined && statements === this.#statements) {
+          this.#lostStarts.add(lane)
+          this.#onReadError(error)
+        } else if (error !== undefined || state.trimSeq !== trimSeq) this.#findStart(lane)
         // Without a row it is in memory only, or there is none.
         else if (row === undefined) state.startsAt(this.#findRecent(lane, this.#recent.firstNumber))
         else state.startsAt({ seq: row.seq, number: row.number, startByte: row.start_byte })
