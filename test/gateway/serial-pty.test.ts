@@ -163,8 +163,8 @@ t.test('an unplug under full traffic ends at once, without a loop', async (t) =>
     const cpu = process.cpuUsage()
     isRunning = false
     await flooded
-    await wait(30)
-    t.ok(process.cpuUsage(cpu).user < 30_000)
+    await wait(300)
+    t.ok(process.cpuUsage(cpu).user < 150_000, 'half of the time at the most, also on a slow machine')
     wired.close()
     await pty.plug()
   }
