@@ -117,7 +117,7 @@ async function startedBroker(folder: string, promises: Promises): Promise<string
       return [...promises.acknowledged].filter((number) => number >= first && !numbers.has(number)).length
     }
     const isComplete = () => away.received.some(({ payload }) => Number.parseInt(payload, 10) >= last)
-    const timeout = new Promise<void>((resolve) => setTimeout(resolve, 10_000).unref())
+    const timeout = new Promise<void>((resolve) => setTimeout(resolve, 60_000).unref())
     await Promise.race([away.until(isComplete), timeout])
     away.close()
     if (!isComplete()) return [`message ${last} does not arrive`]
