@@ -8,7 +8,7 @@ import { builtFile } from '../power-cut/workload.ts'
 import { fill, mountSmall, sleep, World } from './sick-disk-world.ts'
 
 if (!existsSync(builtFile)) execFileSync('npm', ['run', 'build'], { stdio: 'ignore' })
-t.setTimeout(110_000)
+t.setTimeout(230_000)
 
 const noSpaceLeftAlone = { TIDEGATE_STORE__FREE_BYTES_MIN: '0', TIDEGATE_STORE__FREE_PERCENT_MIN: '0' }
 
