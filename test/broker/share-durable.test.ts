@@ -3,49 +3,13 @@ import fc from 'fast-check'
 import t from 'tap'
 import { MemoryDisk } from '../../src/adapters/store-memory/disk.ts'
 import { MemoryStore } from '../../src/adapters/store-memory/store.ts'
-import { type Connect, PacketType } from '../../src/protocol/packet.ts'
+import { PacketType } from '../../src/protocol/packet.ts'
 import { Publish } from '../../src/protocol/packets/publish.ts'
 import { ReasonCode } from '../../src/protocol/reason.ts'
 import { SeededRandom } from '../fakes/seeded-random.ts'
 import { TestBroker, type TestClient } from '../fakes/test-broker.ts'
 import { VirtualClock } from '../fakes/virtual-clock.ts'
-
-const durable = (clientId: string): Connect & { clientId: string } =>
-  ({ clientId, version: 5, cleanStart: false, properties: { sessionExpiryInterval: 3600 } }) as Connect
-
-/** A client without a durable session that is a member. */
-function join(broker: TestBroker, clientId: string, qos: 0 | 1 | 2 = 0, filter = '$share/g/a/#'): TestClient {
-  const client = broker.connect({ clientId, version: 5 })
-  client.subscribe(filter, { qos })
-  return client
-}
-
-function publishAll(publisher: TestClient, payloads: readonly (string | number)[], qos: 0 | 1 = 0): void {
-  for (const [index, payload] of payloads.entries())
-    publisher.publish('a/b', String(payload), { qos, packetId: index + 1 })
-}
-
-function messagesOf(client: TestClient): Publish[] {
-  return client.takeAll().filter((packet) => packet instanceof Publish)
-}
-
-/** Takes and acknowledges until nothing more comes. */
-function drain(...clients: TestClient[]): string[] {
-  const seen: string[] = []
-  for (let isBusy = true; isBusy; ) {
-    isBusy = false
-    for (const client of clients) {
-      for (const message of messagesOf(client)) {
-        isBusy = true
-        seen.push(message.payload.toString())
-        if (message.qos === 1) client.puback(message.packetId)
-      }
-    }
-  }
-  return seen
-}
-
-const oneTo = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index + 1))
+import { drain, durable, join, messagesOf, oneTo, publishAll } from './share-members.ts'
 
 t.test('a group with durable members', async (t) => {
   async function world() {

@@ -1,20 +1,6 @@
 // The echo again, through the Arduino shim, as an MQTT library uses it.
 #include "../TidegateClient.h"
-#include "posix-line.h"
-
-unsigned long millis() { return posix_line_millis(); }
-void yield() { posix_line_wait(); }
-
-class PosixStream : public Stream {
-public:
-  int available() override { return 0; }
-  int read() override { return posix_line_get(); }
-  int peek() override { return -1; }
-  size_t write(uint8_t byte) override {
-    posix_line_put(byte);
-    return 1;
-  }
-};
+#include "posix-stream.h"
 
 int main() {
   PosixStream line;
