@@ -66,9 +66,10 @@ export class UplinkProxy {
     return this.#acceptedCount
   }
 
-  /** Resets what is open. */
+  /** Resets what is open, or lets it go where bytes still wait for a peer that does not read. */
   async close(): Promise<void> {
     this.setFault({ kind: 'reset' })
+    for (const connection of this.#connections) connection.destroy()
     await new Promise((resolve) => this.#server.close(resolve))
   }
 
@@ -131,6 +132,10 @@ class ProxiedConnection {
       default:
         if (!this.#isDead) for (const flow of this.#flows) flow.setDelay(fault)
     }
+  }
+
+  destroy(): void {
+    for (const side of this.#sides) side.destroy()
   }
 
   #adopt(socket: Socket): void {

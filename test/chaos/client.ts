@@ -32,6 +32,8 @@ export class ChaosClient implements ClientOwner {
   #nextPacketId = 1
   #connectionCount = 0
   #isSubscribed = false
+  /** What ended it before its time. */
+  fault: Error | undefined
 
   /**
    * @param filter what it subscribes to at QoS 2; undefined = nothing
@@ -67,6 +69,10 @@ export class ChaosClient implements ClientOwner {
       if (owed.isReleased) this.client.acknowledge(PacketType.pubrel, packetId)
       else this.#send(packetId, true)
     }
+  }
+
+  onFault(error: Error): void {
+    this.fault = error
   }
 
   onAck(type: AckType, packetId: number): void {

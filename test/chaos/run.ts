@@ -39,6 +39,8 @@ export interface ChaosResult {
   readonly otherLosses: Readonly<Record<string, number>>
   /** Gaps that the cloud found and no gateway explained. */
   readonly unexplainedCount: number
+  /** Of clients that were refused something or told nonsense. */
+  readonly clientFaults: readonly string[]
   readonly killCount: number
   readonly linkFaultCount: number
   readonly settleSeconds: number
@@ -128,7 +130,8 @@ export async function chaosRun(settings: ChaosSettings): Promise<ChaosResult> {
     for (const timer of timers) clearInterval(timer)
     tell('everything is well again; settling')
     const settleStart = performance.now()
-    await until(() => [...streams.values()].every((stream) => stream.isSettled), settleMsMax)
+    const hasFault = () => clients.some(({ fault }) => fault !== undefined)
+    await until(() => hasFault() || [...streams.values()].every((stream) => stream.isSettled), settleMsMax)
     // Time for what should not come.
     await wait(1500)
     const all = [...streams.values()]
@@ -138,6 +141,7 @@ export async function chaosRun(settings: ChaosSettings): Promise<ChaosResult> {
       expiring: all.filter(({ id }) => id.startsWith('expiring-')),
       ...(await lossesOf(folders)),
       unexplainedCount: await unexplainedCount(tcp, names),
+      clientFaults: clients.flatMap(({ fault }) => fault?.message ?? []),
       down: all.filter(({ id }) => id.startsWith('down-')),
       killCount: plan.filter(({ what }) => what !== 'link').length,
       linkFaultCount: plan.filter(({ what }) => what === 'link').length,
@@ -181,7 +185,10 @@ async function unexplainedCount(port: number, gateways: readonly string[]): Prom
   return [...counts.values()].reduce((sum, count) => sum + count, 0)
 }
 
-/** One thing at a time goes wrong with each part; a step that finds its part down already is over with it. */
+/**
+ * One thing at a time goes wrong with each part; a step that finds its part down already is over with it. Rejects with
+ * the first broker that did not come back, once nothing is under way any more: whoever clears up then finds them all.
+ */
 async function play(
   plan: readonly Step[],
   cloud: BrokerProcess,
@@ -191,7 +198,9 @@ async function play(
   const startMs = performance.now()
   const underWay: Promise<void>[] = []
   const down = new Set<BrokerProcess>()
+  const failures: unknown[] = []
   for (const step of plan) {
+    if (failures.length > 0) break
     await wait(Math.max(0, startMs + step.atMs - performance.now()))
     tell(describeStep(step))
     if (step.what === 'link') {
@@ -203,9 +212,14 @@ async function play(
     const broker = step.what === 'kill-cloud' ? cloud : (gateways[step.gateway] as Gateway).edge
     if (down.has(broker)) continue
     down.add(broker)
-    underWay.push(restart(broker, step.lastsMs).then(() => void down.delete(broker)))
+    const isBack = restart(broker, step.lastsMs).then(
+      () => void down.delete(broker),
+      (error: unknown) => void failures.push(error),
+    )
+    underWay.push(isBack)
   }
   await Promise.all(underWay)
+  if (failures.length > 0) throw failures[0]
 }
 
 async function restart(broker: BrokerProcess, downMs: number): Promise<void> {
@@ -259,6 +273,7 @@ export function violations({ up, expiring, down, ...told }: ChaosResult): string
   if (told.expiredCount < lostCount || told.expiredCount > lostCount + surplusMax)
     broken.push(`${lostCount} did not arrive, and the ledgers have ${told.expiredCount} that expired`)
   for (const [reason, count] of Object.entries(told.otherLosses)) broken.push(`ledger: ${count} lost as ${reason}`)
+  broken.push(...told.clientFaults)
   if (told.unexplainedCount > 0) broken.push(`the cloud misses messages, ${told.unexplainedCount} times`)
   const streams = [...up, ...expiring, ...down].flatMap((stream) => {
     const broken: string[] = []

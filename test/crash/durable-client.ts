@@ -27,6 +27,8 @@ export interface ClientOwner {
   /** Borrowed for the call. */
   onPublish(publish: Publish): void
   onAck(type: AckType, packetId: number): void
+  /** The broker broke a promise or refused something. The client is over with it and does not connect again. */
+  onFault(error: Error): void
 }
 
 export class DurableClient {
@@ -112,7 +114,15 @@ export class DurableClient {
         properties: { sessionExpiryInterval: 86_400 },
       })
     })
-    socket.on('data', (chunk) => this.#receive(frames, chunk))
+    socket.on('data', (chunk) => {
+      try {
+        this.#receive(frames, chunk)
+      } catch (error) {
+        this.#isWanted = false
+        socket.destroy()
+        this.#owner.onFault(error as Error)
+      }
+    })
     // A broker that is killed resets its connections, and until it is back it refuses new ones.
     socket.on('error', () => undefined)
     socket.on('close', () => {
@@ -155,7 +165,7 @@ export class DurableClient {
         this.#owner.onAck(packet.type, packet.packetId)
         return
       default:
-        throw new Error(`${this.#clientId} got a packet of type ${packet.type}`)
+        throw new Error(`${this.#clientId} got ${JSON.stringify(packet)}`)
     }
   }
 

@@ -36,6 +36,10 @@ export class Publisher implements ClientOwner {
     this.#publishMore()
   }
 
+  onFault(error: Error): void {
+    throw error
+  }
+
   onAck(type: AckType, packetId: number): void {
     const owed = this.#owed.get(packetId)
     if (owed === undefined) return

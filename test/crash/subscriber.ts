@@ -63,6 +63,10 @@ export class Subscriber implements ClientOwner {
     this.client.acknowledge(PacketType.pubrec, publish.packetId)
   }
 
+  onFault(error: Error): void {
+    throw error
+  }
+
   onAck(type: AckType, packetId: number): void {
     if (type !== PacketType.pubrel) throw new Error(`${this.name} got an acknowledgement for nothing`)
     this.#heldPacketIds.delete(packetId)
