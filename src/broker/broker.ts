@@ -148,7 +148,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
       ledger,
       sessions,
       retained,
-      retainedFeeds: new RetainedFeeds(clock, retained, delivery),
+      retainedFeeds: new RetainedFeeds(clock, retained, delivery, settings.retainedMessagesPerSecondMax),
       delivery,
       laneRules,
       backlog,

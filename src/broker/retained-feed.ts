@@ -1,12 +1,14 @@
 /**
  * The retained messages that a new subscription asks for, handed out in slices: a subscriber of `#` must neither stall
- * the others nor be sent more than it takes. Nothing is collected: a feed is a walk through the table and goes on when
- * the turn is over and the client has room.
+ * the others nor be sent more than it takes, and all of them together get no more in a second than the settings say.
+ * Nothing is collected: a feed is a walk through the table and goes on when the turn is over, the client has room and
+ * the rate allows.
  *
  * What changed after the subscription was made comes to the client as a live message and is passed over here, so that
  * no old value follows a new one. A feed outlives its connection as the session does; it ends with its subscription,
  * and with the process.
  */
+import { TokenBucket } from '../lib/token-bucket.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Delivery } from './deliver.ts'
 import type { RetainedEntry, RetainedTable } from './retained.ts'
@@ -59,16 +61,21 @@ export class RetainedFeeds {
   readonly #clock: Clock
   readonly #table: RetainedTable
   readonly #delivery: Delivery
+  readonly #pace: TokenBucket
   /** Sessions whose feeds may go on, in the order of their turns. */
   readonly #ready = new Set<Session>()
-  /** Sessions whose client takes no more at the moment. */
+  /** Sessions that had no turn, as the rate was used up by those before them. The next turn begins with them. */
+  readonly #passedOver = new Set<Session>()
+  /** Sessions whose client takes no more at the moment, or whose turn used up the rate. */
   readonly #blocked = new Set<Session>()
   #isScheduled = false
 
-  constructor(clock: Clock, table: RetainedTable, delivery: Delivery) {
+  /** @param perSecondMax messages to all clients together; Infinity = what they take */
+  constructor(clock: Clock, table: RetainedTable, delivery: Delivery, perSecondMax: number) {
     this.#clock = clock
     this.#table = table
     this.#delivery = delivery
+    this.#pace = new TokenBucket(perSecondMax, clock.nowMs())
   }
 
   /** To be called when the subscription is made: the feed is of what is retained now. */
@@ -92,12 +99,14 @@ export class RetainedFeeds {
     this.schedule(session)
   }
 
-  /** Looks after clients that are full: one that took everything at once does not say that it drained. */
+  /** Looks after those who wait: a client that took everything at once does not say that it drained. */
   tick(): void {
+    for (const session of this.#passedOver) this.schedule(session)
     for (const session of this.#blocked) this.schedule(session)
   }
 
   schedule(session: Session): void {
+    this.#passedOver.delete(session)
     this.#blocked.delete(session)
     this.#ready.add(session)
     if (this.#isScheduled) return
@@ -110,7 +119,10 @@ export class RetainedFeeds {
     const sessions = [...this.#ready]
     this.#ready.clear()
     const steps = Math.max(1, Math.floor(stepsPerTurn / sessions.length))
-    for (const session of sessions) this.#serve(session, steps)
+    for (const session of sessions) {
+      if (this.#pace.msUntilEven(this.#clock.nowMs()) > 0) this.#passedOver.add(session)
+      else this.#serve(session, steps)
+    }
   }
 
   #serve(session: Session, stepCount: number): void {
@@ -121,7 +133,7 @@ export class RetainedFeeds {
       const isOver = session.subscriptions.get(first.subscription.topicFilter) !== first.subscription
       if (!isOver) left = this.#advance(first, left)
       if (left === undefined) {
-        if (this.#delivery.hasRoomForRetained(first.recipient)) this.schedule(session)
+        if (this.#mayGoOn(first.recipient, this.#clock.nowMs())) this.schedule(session)
         else if (session.attachment !== undefined) this.#blocked.add(session)
         return
       }
@@ -134,13 +146,19 @@ export class RetainedFeeds {
   #advance({ recipient, walk, lastChange }: Feed, stepCount: number): number | undefined {
     const nowMs = this.#clock.nowMs()
     for (let left = stepCount; left > 0; left--) {
-      if (!this.#delivery.hasRoomForRetained(recipient)) return undefined
+      if (!this.#mayGoOn(recipient, nowMs)) return undefined
       const { done, value: entry } = walk.next()
       if (done) return left
       if (entry === undefined || entry.change > lastChange) continue
-      if (entry.message.expiresAtMs > nowMs) this.#delivery.retained(recipient, entry.message)
-      else this.#table.expire(entry.message)
+      if (entry.message.expiresAtMs > nowMs) {
+        this.#pace.take(1, nowMs)
+        this.#delivery.retained(recipient, entry.message)
+      } else this.#table.expire(entry.message)
     }
     return undefined
+  }
+
+  #mayGoOn(recipient: Recipient, nowMs: number): boolean {
+    return this.#delivery.hasRoomForRetained(recipient) && this.#pace.msUntilEven(nowMs) === 0
   }
 }

@@ -39,6 +39,8 @@ export interface BrokerSettings {
   readonly retainedPayloadBytesMax: number
   /** Of all retained payloads together. */
   readonly retainedBytesMax: number
+  /** To new subscriptions, of all clients together; Infinity = as many as they take. */
+  readonly retainedMessagesPerSecondMax: number
   /** Deletions of retained messages that are remembered for brokers above and below that missed them. */
   readonly deletedCountMax: number
   /** The first whose filter matches decides. */

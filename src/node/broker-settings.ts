@@ -35,6 +35,7 @@ export function brokerSettings(settings: Settings, lossTopic: string): BrokerSet
         : { serverReference: mqtt.serverReference, when: mqtt.serverReferenceUse },
     sharedSubscriptionStrategy: mqtt.sharedSubscriptionStrategy,
     retainedCountMax: mqtt.retainedCountMax,
+    retainedMessagesPerSecondMax: mqtt.retainedMessagesPerSecondMax ?? Number.POSITIVE_INFINITY,
     retainedBytesMax: mqtt.retainedBytesMax,
     deletedCountMax: settings.bridges.length > 0 || listeners.some(({ gateways }) => gateways) ? deletedCountMax : 0,
     delayLimits: delayed,

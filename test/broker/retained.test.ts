@@ -197,6 +197,26 @@ t.test('a client that does not read gets the rest when it does, and costs no mem
   t.equal(broker.broker.counters.droppedMessages, 0)
 })
 
+t.test('a rate that all new subscriptions share: nobody is passed over for long, and nothing is dropped', async (t) => {
+  const { broker } = await brokerWith(1000, { retainedMessagesPerSecondMax: 100, retainedCountMax: 1000 })
+  const clients = ['a', 'b', 'c'].map((clientId) => broker.connect({ clientId }))
+  for (const client of clients) client.subscribe('#')
+  const counts = clients.map(() => 0)
+  const collect = () => {
+    for (const [index, client] of clients.entries()) counts[index] = (counts[index] ?? 0) + client.takePayloads().length
+    return counts.reduce((sum, count) => sum + count)
+  }
+  for (let second = 0; second < 10; second++) {
+    const total = collect()
+    t.ok(Math.abs(total - 100 * (second + 1)) <= 20, `${total} after ${second} s`)
+    broker.passMs(1000)
+  }
+  t.ok(Math.min(...counts) > 200, `${counts} of 1000`)
+  broker.passMs(30_000)
+  collect()
+  t.strictSame(counts, [1000, 1000, 1000])
+})
+
 t.test('a session that is kept goes on where it was, one that unsubscribes gets no more', async (t) => {
   const { broker, publisher } = await brokerWith(0)
   for (let i = 0; i < 100; i++) publisher.publish(topicOf(i), 'old', { retain: true, qos: 1, packetId: 5 })

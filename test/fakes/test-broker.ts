@@ -57,6 +57,7 @@ export const testSettings: BrokerSettings = {
   sharedSubscriptionStrategy: 'round_robin',
   retainedCountMax: 100,
   retainedBytesMax: 10_000,
+  retainedMessagesPerSecondMax: Number.POSITIVE_INFINITY,
   deletedCountMax: 100,
   delayLimits: { countMax: 100, countMaxPerClient: 10, bytesMax: 10_000 },
   queueLimits: noQueueLimits,

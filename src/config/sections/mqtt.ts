@@ -106,5 +106,10 @@ export function mqttSection(profile: Profile) {
       { edge: 16, cloud: 256 }[profile] * mebibyte,
       'Payload bytes of all retained messages together, which are held in memory. Beyond it a new one is not retained, which is counted.',
     ),
+    retained_messages_per_second_max: optional(
+      wholeNumber(1, 10_000_000),
+      'as many as they take',
+      'Retained messages that new subscriptions of all clients together are sent in one second. The others come later, in turn; none is dropped. Also without a limit they come in slices, between which everybody else is served.',
+    ),
   })
 }
