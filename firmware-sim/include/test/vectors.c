@@ -388,6 +388,27 @@ static void talk_of_time(void) {
   check(strcmp(answers(), "T") == 0, "asks for the time");
 }
 
+/* The gateway reads no number in LOG, TIME and BAUD: the acknowledgement that is due goes out behind them. */
+static void talk_of_due_acknowledgements(void) {
+  const row bytes = {{'a', 'b'}, 2};
+  row hello;
+  open_link();
+  expect(0, "R", "asks");
+  enter(&hello);
+  say(TIDEGATE__DATA, 0, 0, &bytes);
+  tidegate_link_log(&end, "hot");
+  expect(19, "L", "a LOG while an acknowledgement is due");
+  expect(1, "A", "acknowledges behind a LOG");
+  say(TIDEGATE__DATA, 1, 0, &bytes);
+  tidegate_link_ask_time(&end);
+  expect(19, "T", "a TIME while an acknowledgement is due");
+  expect(1, "A", "acknowledges behind a TIME");
+  say(TIDEGATE__DATA, 2, 0, &bytes);
+  say_rate(1000000);
+  expect(19, "B", "a BAUD while an acknowledgement is due");
+  expect(1, "A", "acknowledges behind a BAUD");
+}
+
 /* A NAK that comes before the baud rate allows counts once acknowledgements have come too early twice. */
 static void talk_of_speed(void) {
   const row bytes = {{'a', 'b'}, 2};
@@ -543,6 +564,7 @@ int main(int count, char **words) {
   if (count == 2 && strcmp(words[1], "talk") == 0) {
     talk_of_rates();
     talk_of_time();
+    talk_of_due_acknowledgements();
     talk_of_speed();
     talk_of_bus();
     talk();
