@@ -4,6 +4,7 @@ import { GroupCommit } from '../../src/adapters/store-sqlite/group-commit.ts'
 import type { Ticket } from '../../src/ports/store.ts'
 import { turnEnd } from '../contract/store-run.ts'
 import { KillableClock } from '../fakes/killable-clock.ts'
+import { storeOwner } from '../fakes/store-ends.ts'
 
 const bytesPerDay = 2e9
 const commitBytes = 8400
@@ -75,11 +76,7 @@ t.test('what is urgent does not wait, and takes along what does', async (t) => {
     write: async () => undefined,
     makeRoom: async () => false,
   })
-  commits.owner = {
-    onDurable: (ticket) => durable.push(ticket),
-    onFailure: () => t.fail('nothing fails'),
-    onRecovered: () => undefined,
-  }
+  commits.owner = storeOwner({ onDurable: (ticket) => durable.push(ticket), onFailure: () => t.fail('nothing fails') })
   const passMs = async (ms: number): Promise<void> => {
     clock.advanceMs(ms)
     for (let i = 0; i < 3; i++) await turnEnd()

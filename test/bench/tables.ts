@@ -15,6 +15,7 @@ import { Session } from '../../src/broker/session.ts'
 import { Subscription } from '../../src/broker/subscription.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { Publish } from '../../src/protocol/packets/publish.ts'
+import { storeLoader, storeOwner } from '../fakes/store-ends.ts'
 import { silentLog } from '../fakes/test-broker.ts'
 
 const { values } = parseArgs({ options: { count: { type: 'string', default: '1000000' } } })
@@ -120,16 +121,8 @@ async function retained(): Promise<void> {
 }
 
 async function load(store: Store, onRetained: (publish: Publish) => void): Promise<void> {
-  store.bind({ onDurable() {}, onFailure() {}, onRecovered() {} })
-  await store.load({
-    onEpoch() {},
-    onSession() {},
-    onInbox() {},
-    onRetained,
-    onMark() {},
-    onLoss() {},
-    onDelay() {},
-  })
+  store.bind(storeOwner())
+  await store.load(storeLoader({ onRetained }))
 }
 
 function sessionOf(clientId: string): Session {

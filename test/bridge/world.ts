@@ -21,6 +21,7 @@ import { Publish } from '../../src/protocol/packets/publish.ts'
 import { TestFilterMemory } from '../fakes/filter-memory.ts'
 import { overlaid } from '../fakes/overlaid.ts'
 import { SeededRandom } from '../fakes/seeded-random.ts'
+import { storeOwner } from '../fakes/store-ends.ts'
 import { silentLog, TestBroker, type TestClient } from '../fakes/test-broker.ts'
 import { VirtualClock } from '../fakes/virtual-clock.ts'
 import { Wire } from '../fakes/wire.ts'
@@ -168,14 +169,14 @@ export class World {
 
   /** The process is gone in an instant, with everything that was not durable. */
   async crashEdge(): Promise<void> {
-    this.edge.store.bind({ onDurable() {}, onFailure() {}, onRecovered() {} })
+    this.edge.store.bind(storeOwner())
     this.bridge.stop()
     this.wire.cut()
     await this.startEdge()
   }
 
   async crashCloud(): Promise<void> {
-    this.cloud.store.bind({ onDurable() {}, onFailure() {}, onRecovered() {} })
+    this.cloud.store.bind(storeOwner())
     this.wire.acceptor = undefined
     this.wire.cut()
     await this.startCloud()

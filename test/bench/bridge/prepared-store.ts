@@ -5,6 +5,7 @@ import { createSystemClock } from '../../../src/adapters/system/clock.ts'
 import { systemRandom } from '../../../src/adapters/system/random.ts'
 import { Publish } from '../../../src/protocol/packets/publish.ts'
 import { RecordingLog } from '../../fakes/recording-log.ts'
+import { storeLoader, storeOwner } from '../../fakes/store-ends.ts'
 
 const topicCount = 10
 const payloadBytes = 64
@@ -24,21 +25,9 @@ export async function prepare(dataDir: string, count: number): Promise<number> {
   const log = new RecordingLog()
   const store = await openSqliteStore({ path, durability: 'os', commitIntervalMs: 0, clock, random: systemRandom, log })
   let goOn = (): void => undefined
-  store.bind({
-    onDurable: () => goOn(),
-    onFailure: (failure) => log.error({ err: failure }, 'store'),
-    onRecovered() {},
-  })
+  store.bind(storeOwner({ onDurable: () => goOn(), onFailure: (failure) => log.error({ err: failure }, 'store') }))
   // The sessions stay as they are: whoever was there finds what came meanwhile.
-  await store.load({
-    onEpoch() {},
-    onSession() {},
-    onInbox() {},
-    onRetained() {},
-    onMark() {},
-    onLoss() {},
-    onDelay() {},
-  })
+  await store.load(storeLoader())
   const startMs = performance.now()
   for (let number = 0; number < count; ) {
     const durable = new Promise<void>((resolve) => {
