@@ -3,22 +3,13 @@
  * writes as much as one with twenty, so a slow stream wears a card less the longer it waits.
  *
  * The budget fills up evenly, to that of an hour at most. While more than half of that is there, nothing waits longer
- * than it must; from there on the wait grows to its longest when nothing is left. Where the messages alone are more
- * than the budget allows, no wait can keep it: then a commit waits only until its own cost is small beside that of its
- * messages, so that busy publishers are not slowed down for nothing.
+ * than it must; from there on the wait grows to its longest when nothing is left. Where no wait can keep the budget, the
+ * longest is short (lib/flash-wear.ts), so that busy publishers are not slowed down for nothing.
  */
+import { longestWaitMs } from '../../lib/flash-wear.ts'
 
 const dayMs = 86_400_000
 const hourMs = 3_600_000
-
-/** Each byte of a message is written to the write-ahead log, and once more to the file; rows are somewhat larger. */
-const writesEach = 2.5
-
-/** What a commit writes beside its messages: the ends of the two places that it touches in the files. */
-const commitBytes = 8192
-
-/** A commit's own cost, as a multiple of that of its messages, which is borne where the budget cannot be kept. */
-const ownShareMax = 2
 
 /** The rate of messages is that of about so long. */
 const rateMs = 10_000
@@ -56,9 +47,7 @@ export class FlashBudget {
     this.#leftBytes = Math.max(0, Math.min(this.#fullBytes, filled) - (writtenBytes - last.writtenBytes))
     const share = Math.min(1, passedMs / rateMs)
     this.#bytesPerMs += share * ((messageBytes - last.messageBytes) / passedMs - this.#bytesPerMs)
-    const writtenPerMs = this.#bytesPerMs * writesEach
-    const isHopeless = writtenPerMs * dayMs > bytesPerDay
-    const longestMs = isHopeless ? Math.min(waitMsMax, commitBytes / ownShareMax / writtenPerMs) : waitMsMax
+    const longestMs = longestWaitMs(this.#bytesPerMs, bytesPerDay, waitMsMax)
     const pressure = Math.max(0, 1 - this.#leftBytes / (this.#fullBytes / 2))
     this.waitMs = waitMsMin + pressure * Math.max(0, longestMs - waitMsMin)
   }

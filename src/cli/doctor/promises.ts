@@ -1,6 +1,7 @@
 /** What the settings promise, and for how long: the part of the doctor that only calculates. */
 import type { Durability } from '../../config/durability.ts'
 import { type Settings, safestDurability } from '../../config/settings.ts'
+import { longestWaitMs } from '../../lib/flash-wear.ts'
 import { durationText, type Finding } from './finding.ts'
 
 /** What a message costs in the file beside its topic and payload, in bytes: measured, rounded up. */
@@ -114,11 +115,7 @@ export interface Wear {
 export function expectedWear(traffic: Traffic, store: Settings['store']): Wear {
   const { commitIntervalMs, commitWaitMsMax, flashBudgetMbPerDay } = store
   const budget = flashBudgetMbPerDay === 0 ? Number.POSITIVE_INFINITY : flashBudgetMbPerDay * 1e6
-  const { perSecond, bytesEach } = traffic
-  const messageBytesPerSecond = perSecond * bytesEach * 2.5
-  const isHopeless = 86_400 * messageBytesPerSecond > budget
-  const worthwhileMs = (1000 * blockBytes) / messageBytesPerSecond
-  const longestMs = isHopeless ? Math.min(commitWaitMsMax, worthwhileMs) : commitWaitMsMax
+  const longestMs = longestWaitMs((traffic.perSecond * traffic.bytesEach) / 1000, budget, commitWaitMsMax)
   let waitMs = commitIntervalMs
   while (waitMs < longestMs && writtenPerDay(traffic, waitMs) > budget) waitMs++
   return { bytesPerDay: writtenPerDay(traffic, waitMs), waitMs }
