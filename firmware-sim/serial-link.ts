@@ -1,6 +1,6 @@
 /**
  * The device end of the serial link, as small firmware would have it: short frames, three of them under
- * way, a fixed acknowledgement timer that doubles, no measuring. It shares no line with the gateway's end.
+ * way (send-window.ts), a fixed acknowledgement timer that doubles, no measuring. It shares no line with the gateway's end.
  *
  * After power-on it sends RST until the gateway answers; a RST of the gateway during the conversation means that the
  * gateway closed the MQTT connection. With an address it is on a bus (bus-voice.ts): it speaks only in its turn, and what
@@ -11,6 +11,7 @@ import type { DeviceClock, DeviceTimer } from './clock.ts'
 import { Field, helloPayload, type ResetReason } from './device-hello.ts'
 import { Flag, type Frame, fromWire, headerAndCrcBytes, numberField, Type, toWire } from './link-codec.ts'
 import type { SeededRandom } from './seeded-random.ts'
+import { SendWindow } from './send-window.ts'
 
 export interface DeviceLinkOwner {
   /** Bytes for the UART. */
@@ -43,11 +44,8 @@ export interface DeviceLinkExtras {
 
 const frameBytesDefault = 128
 const windowFrames = 3
-const growthBytes = 4
-const payloadBytesMin = 43
 
 const ackDelayMs = 20
-const timeoutsMax = 6
 const silentMsMax = 2000
 const pingsMax = 3
 const resetRepeatMs = 1000
@@ -59,12 +57,9 @@ const pingAgainRaisedMs = 250
 const nothing = Buffer.alloc(0)
 const longAgo = Number.NEGATIVE_INFINITY
 
-type Flight = { readonly seq: number; readonly payload: Buffer; readonly wireBytes: number }
-
 export class DeviceLink {
-  /** Conversations begun, frames sent again, and frames that came damaged. */
+  /** Conversations begun, and frames that came damaged. */
   upCount = 0
-  resentFrameCount = 0
   damagedFrameCount = 0
   readonly #id: string
   readonly #startRate: number
@@ -78,6 +73,7 @@ export class DeviceLink {
   readonly #firmware: () => string
   /** Only on a bus. */
   readonly #bus: BusVoice | undefined
+  readonly #window: SendWindow
   #isOn = false
   #isUp = false
   #bootId = 0
@@ -87,22 +83,10 @@ export class DeviceLink {
   #received: Buffer = nothing
   #isOverlong = false
   #expectedSeq = 0
-  #nextSeq = 0
-  #queue: Buffer = nothing
-  #flight: Flight[] = []
-  #payloadMax = 0
-  /** Of the next frame: shorter after a loss, longer again with every acknowledgement. */
-  #payloadBytes = Number.POSITIVE_INFINITY
-  #peerCreditBytes = 0
-  #peerWindowFrames = 0
-  #timeoutCount = 0
-  #wentBackAtMs = longAgo
   #nakAtMs = longAgo
-  #heldUntilMs = 0
   #heardAtMs = 0
   #pingCount = 0
   #ackTimer: DeviceTimer | undefined
-  #resendTimer: DeviceTimer | undefined
   #pulse: DeviceTimer | undefined
   #trial: DeviceTimer | undefined
 
@@ -126,6 +110,18 @@ export class DeviceLink {
     this.#firmware = extras.firmware ?? (() => 'firmware-sim')
     const { address } = extras
     this.#bus = address === undefined ? undefined : new BusVoice(address, (bytes) => owner.write(bytes))
+    const isAlone = address === undefined
+    this.#window = new SendWindow(
+      this.#frameBytesMax,
+      this.#overheadBytes,
+      isAlone,
+      {
+        write: (flags, seq, payload) => this.#write(Type.data, flags, seq, payload),
+        lineMs: (byteCount) => this.#lineMs(byteCount),
+        onGivenUp: () => this.#goDown(),
+      },
+      clock,
+    )
   }
 
   get isUp(): boolean {
@@ -136,9 +132,8 @@ export class DeviceLink {
     return this.#baudRate
   }
 
-  /** Bytes of the stream that the gateway has not acknowledged. */
-  get bufferedByteCount(): number {
-    return this.#queue.length + this.#flight.reduce((sum, frame) => sum + frame.payload.length, 0)
+  get resentFrameCount(): number {
+    return this.#window.resentFrameCount
   }
 
   /** Starts from nothing, as after a reset: with a new boot id, without any memory of a conversation. */
@@ -163,25 +158,25 @@ export class DeviceLink {
   reset(): void {
     if (!this.#isUp) return
     // At a raised rate the gateway would not hear a RST.
-    if (this.#baudRate !== this.#startRate) this.#write(Type.err, 0, this.#nextSeq, nothing)
+    if (this.#baudRate !== this.#startRate) this.#say(Type.err, nothing)
     this.#goDown()
   }
 
   /** The answer comes as `onTime`; like the question it may be lost. */
   askTime(): void {
-    if (this.#isUp) this.#write(Type.time, 0, this.#nextSeq, nothing)
+    if (this.#isUp) this.#say(Type.time, nothing)
   }
 
   /** Ignored while no conversation is open. */
   send(bytes: Buffer): void {
     if (!this.#isUp) return
-    this.#queue = Buffer.concat([this.#queue, bytes])
+    this.#window.push(bytes)
     this.#fill()
   }
 
   /** A line for people, outside of the stream. */
   log(text: string): void {
-    this.#write(Type.log, 0, this.#nextSeq, Buffer.from(text).subarray(0, this.#frameBytesMax - headerAndCrcBytes))
+    this.#say(Type.log, Buffer.from(text).subarray(0, this.#frameBytesMax - headerAndCrcBytes))
   }
 
   /** Bytes from the UART. */
@@ -223,9 +218,9 @@ export class DeviceLink {
 
   /** What the TURN of the gateway did not acknowledge goes again, then what is new, and the turn goes back. */
   #takeTurn(): void {
-    if (this.#flight.length > 0 && this.#isUp) this.#onTimeout()
+    if (!this.#window.isEmpty && this.#isUp) this.#window.onTimeout()
     this.#fill()
-    this.#write(Type.turn, 0, this.#nextSeq, nothing)
+    this.#say(Type.turn, nothing)
   }
 
   #onOwnFrame(frame: Frame): void {
@@ -267,11 +262,11 @@ export class DeviceLink {
       this.#onExtra(frame)
       return
     }
-    this.#heldUntilMs = frame.flags & Flag.notReady ? this.#heardAtMs + holdMs : 0
-    this.#acknowledged(frame.ack)
+    this.#window.heldUntilMs = frame.flags & Flag.notReady ? this.#heardAtMs + holdMs : 0
+    this.#window.acknowledged(frame.ack)
     if (frame.type === Type.data) this.#onData(frame)
-    else if (frame.type === Type.nak && this.#bus === undefined) this.#goBack()
-    else if (frame.type === Type.ping) this.#write(Type.pong, 0, this.#nextSeq, nothing)
+    else if (frame.type === Type.nak && this.#bus === undefined) this.#window.goBack()
+    else if (frame.type === Type.ping) this.#say(Type.pong, nothing)
     else if (frame.type === Type.err) this.#goDown()
     this.#fill()
   }
@@ -283,7 +278,7 @@ export class DeviceLink {
     }
     const rate = payload.length === 4 ? payload.readUInt32LE(0) : 0
     if (!this.#extras.baudRates?.includes(rate)) return
-    this.#write(Type.baud, 0, this.#nextSeq, payload)
+    this.#say(Type.baud, payload)
     this.#changeRate(rate)
     this.#trial = this.#clock.after(trialMs, () => this.#changeRate(this.#startRate))
   }
@@ -314,89 +309,30 @@ export class DeviceLink {
     this.#owner.onBytes(Buffer.from(frame.payload))
   }
 
-  #acknowledged(ack: number): void {
-    const count = this.#flight.length - ((this.#nextSeq - ack) & 255)
-    if (count <= 0) return
-    this.#flight.splice(0, count)
-    this.#payloadBytes = Math.min(this.#payloadMax, this.#payloadBytes + count * growthBytes)
-    this.#timeoutCount = 0
-    this.#armResend()
-  }
-
   #reject(): void {
     const nowMs = this.#clock.nowMs()
     if (nowMs - this.#nakAtMs < this.#lineMs(windowFrames * this.#frameBytesMax)) return
     this.#nakAtMs = nowMs
-    this.#write(Type.nak, 0, this.#nextSeq, nothing)
+    this.#say(Type.nak, nothing)
   }
 
-  /** Sends everything under way again, unless that was done a moment ago and cannot have arrived. */
-  #goBack(): void {
-    const nowMs = this.#clock.nowMs()
-    const underWayBytes = this.#flight.reduce((sum, frame) => sum + frame.wireBytes, 0)
-    if (this.#flight.length === 0 || nowMs - this.#wentBackAtMs < this.#lineMs(underWayBytes)) return
-    this.#wentBackAtMs = nowMs
-    this.#payloadBytes = Math.max(payloadBytesMin, this.#payloadBytes >> 1)
-    for (const frame of this.#flight) this.#write(Type.data, Flag.retransmitted, frame.seq, frame.payload)
-    this.resentFrameCount += this.#flight.length
-    this.#armResend()
-  }
-
-  #onTimeout(): void {
-    this.#resendTimer = undefined
-    this.#timeoutCount++
-    if (this.#timeoutCount >= timeoutsMax) {
-      this.#goDown()
-      return
-    }
-    this.#wentBackAtMs = longAgo
-    this.#goBack()
-  }
-
-  #armResend(): void {
-    this.#resendTimer?.cancel()
-    this.#resendTimer = undefined
-    if (this.#flight.length === 0 || this.#bus !== undefined) return
-    const waitMs = Math.max(100, 4 * this.#lineMs(this.#frameBytesMax) + 20) * 2 ** this.#timeoutCount
-    this.#resendTimer = this.#clock.after(Math.min(2400, waitMs), () => this.#onTimeout())
-  }
-
-  /** Sends what is queued, as far as window and credit of the gateway go. */
   #fill(): void {
-    if (this.#bus !== undefined && !this.#bus.hasTurn) return
-    while (this.#isUp && this.#queue.length > 0 && this.#flight.length < this.#peerWindowFrames) {
-      if (this.#clock.nowMs() < this.#heldUntilMs) return
-      const payload = this.#queue.subarray(0, this.#payloadBytes)
-      const underWayBytes = this.#flight.reduce((sum, frame) => sum + frame.wireBytes, 0)
-      const wireBytes = payload.length + this.#overheadBytes + 3
-      if (this.#flight.length > 0 && underWayBytes + wireBytes > this.#peerCreditBytes) return
-      this.#queue = this.#queue.subarray(payload.length)
-      const seq = this.#nextSeq
-      this.#nextSeq = (seq + 1) & 255
-      this.#flight.push({ seq, payload, wireBytes })
-      this.#write(Type.data, this.#queue.length > 0 ? Flag.more : 0, seq, payload)
-      if (this.#resendTimer === undefined) this.#armResend()
-    }
+    if (this.#bus === undefined || this.#bus.hasTurn) this.#window.fill()
   }
 
   #sendAck(): void {
-    this.#write(Type.ack, 0, this.#nextSeq, nothing)
+    this.#say(Type.ack, nothing)
   }
 
   #goUp(gateway: Buffer): void {
     const mtuBytes = Math.min(this.#frameBytesMax, numberField(gateway, Field.mtu) ?? 48)
-    this.#payloadMax = mtuBytes - this.#overheadBytes
-    this.#payloadBytes = Math.min(this.#payloadBytes, this.#payloadMax)
-    this.#peerCreditBytes = numberField(gateway, Field.credit) ?? 64
-    this.#peerWindowFrames = Math.min(windowFrames, numberField(gateway, Field.window) ?? 1)
-    this.#queue = nothing
-    this.#flight = []
-    this.#nextSeq = 0
+    this.#window.open({
+      payloadBytesMax: mtuBytes - this.#overheadBytes,
+      creditBytes: numberField(gateway, Field.credit) ?? 64,
+      windowFrames: Math.min(windowFrames, numberField(gateway, Field.window) ?? 1),
+    })
     this.#expectedSeq = 0
-    this.#timeoutCount = 0
-    this.#wentBackAtMs = longAgo
     this.#nakAtMs = longAgo
-    this.#heldUntilMs = 0
     this.#heardAtMs = this.#clock.nowMs()
     this.#pingCount = 0
     this.#isUp = true
@@ -438,7 +374,7 @@ export class DeviceLink {
       return
     }
     this.#pingCount++
-    this.#write(Type.ping, 0, this.#nextSeq, nothing)
+    this.#say(Type.ping, nothing)
     this.#setPulse(isRaised ? pingAgainRaisedMs : silentMsMax)
   }
 
@@ -448,9 +384,9 @@ export class DeviceLink {
   }
 
   #stopTimers(): void {
-    for (const timer of [this.#ackTimer, this.#resendTimer, this.#pulse, this.#trial]) timer?.cancel()
+    for (const timer of [this.#ackTimer, this.#pulse, this.#trial]) timer?.cancel()
+    this.#window.close()
     this.#ackTimer = undefined
-    this.#resendTimer = undefined
     this.#pulse = undefined
   }
 
@@ -469,6 +405,11 @@ export class DeviceLink {
       baudRates,
     })
     this.#write(type, 0, 0, payload)
+  }
+
+  /** A frame without a number of its own. */
+  #say(type: number, payload: Buffer): void {
+    this.#write(type, 0, this.#window.nextSeq, payload)
   }
 
   #write(type: number, flags: number, seq: number, payload: Buffer): void {
