@@ -307,7 +307,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
   }
 
   beforeCommit(): void {
-    this.#core.sessions.joinCommit()
+    this.#core.sessions.cursors.joinCommit()
   }
 
   onDurable(ticket: Ticket): void {
@@ -381,6 +381,6 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
   /** Takes out of the log what nobody needs, and what is over its bounds. */
   #trimLog(): void {
     const { backlog, sessions } = this.#core
-    backlog.trim(sessions.saveCursors())
+    backlog.trim(sessions.cursors.save())
   }
 }

@@ -11,12 +11,12 @@
 import { must } from '../lib/assert.ts'
 import { type TimerWheel, WheelTimer } from '../lib/timer-wheel.ts'
 import type { Clock } from '../ports/clock.ts'
-import { lanes } from '../ports/lane.ts'
 import { everyLane } from '../ports/ledger.ts'
 import type { HandedOver, Seq, SessionClaim, SessionRecord, Store, SubscriptionRecord, Ticket } from '../ports/store.ts'
 import type { Version } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import type { Counters } from './counters.ts'
+import { Cursors } from './cursors.ts'
 import type { Delivery } from './deliver.ts'
 import type { Ledger } from './ledger.ts'
 import type { Router } from './router.ts'
@@ -26,18 +26,6 @@ import type { BrokerSettings } from './settings.ts'
 import { isShared } from './share-name.ts'
 import { Subscription } from './subscription.ts'
 import { PendingWill } from './will.ts'
-
-/**
- * Cursors are stored after so long, in a commit of their own if need be. Before that those that moved so far join a
- * commit that is written anyway, one for each so many messages: what a client gets twice after a crash is little more
- * than what came since the last commit, and a message costs the disk a page of sessions now and then instead of always.
- */
-const cursorMs = 10_000
-const cursorSeqs = 100
-const cursorsPerCommitMax = 64
-
-/** So many sessions are looked at for that. */
-const looksPerCommitMax = 256
 
 /** What CONNECT asks for. */
 export interface SessionRequest {
@@ -50,6 +38,8 @@ export interface SessionRequest {
 }
 
 export class SessionTable {
+  /** How far each of them has come. */
+  readonly cursors: Cursors
   readonly #sessions = new Map<string, Session>()
   readonly #clock: Clock
   readonly #wheel: TimerWheel
@@ -60,11 +50,6 @@ export class SessionTable {
   readonly #ledger: Ledger
   readonly #settings: BrokerSettings
   readonly #publishWill: (message: Publish, session: Session) => void
-  #cursorsDueMs = 0
-  /** Messages served up to here have had cursors stored for them. */
-  #cursorsSeq: Seq = 0
-  /** Whose cursor is looked at next. */
-  #cursorTurn: Iterator<Session> | undefined
   /** With this commit messages published elsewhere reach every subscription that there is. */
   followTicket: Ticket = 0
 
@@ -88,6 +73,7 @@ export class SessionTable {
     this.#ledger = parts.ledger
     this.#settings = parts.settings
     this.#publishWill = parts.publishWill
+    this.cursors = new Cursors(this.#sessions, parts.store, parts.delivery, parts.clock)
   }
 
   find(clientId: string): Session | undefined {
@@ -293,53 +279,6 @@ export class SessionTable {
 
   restoreInbox(clientId: string, packetId: number): void {
     this.#sessions.get(clientId)?.addIncomingQos2(packetId)
-  }
-
-  /** Stores, when that is due, how far each session came; answers by lane the seq up to which nobody needs the log. */
-  saveCursors(): Seq[] {
-    const routedSeq = this.#delivery.routedSeq
-    const nowMs = this.#clock.nowMs()
-    const isDue = nowMs >= this.#cursorsDueMs
-    if (isDue) this.#cursorsDueMs = nowMs + cursorMs
-    const unneeded = lanes.map(() => routedSeq)
-    for (const session of this.#sessions.values()) {
-      if (!session.isDurable) continue
-      const cursor = session.cursor(routedSeq)
-      if (isDue && cursor !== session.savedCursor) {
-        session.savedCursor = cursor
-        this.#store.sessions.saveCursor(session.clientId, cursor)
-      }
-      for (const lane of session.lane === undefined ? lanes : [session.lane]) {
-        unneeded[lane] = Math.min(unneeded[lane] as Seq, cursor)
-      }
-    }
-    return unneeded
-  }
-
-  /** A commit is about to be written: some of the cursors that moved far join it. */
-  joinCommit(): void {
-    const routedSeq = this.#delivery.routedSeq
-    let count = Math.min(cursorsPerCommitMax, Math.floor((routedSeq - this.#cursorsSeq) / cursorSeqs))
-    if (count <= 0) return
-    this.#cursorsSeq = routedSeq
-    const looks = Math.min(looksPerCommitMax, this.#sessions.size)
-    for (let i = 0; i < looks && count > 0; i++) {
-      const session = this.#nextForCursor()
-      if (session === undefined || !session.isDurable) continue
-      const cursor = session.cursor(routedSeq)
-      if (cursor - session.savedCursor < cursorSeqs) continue
-      session.savedCursor = cursor
-      this.#store.sessions.saveCursor(session.clientId, cursor)
-      count--
-    }
-  }
-
-  #nextForCursor(): Session | undefined {
-    this.#cursorTurn ??= this.#sessions.values()
-    const { value, done } = this.#cursorTurn.next()
-    if (done !== true) return value
-    this.#cursorTurn = undefined
-    return this.#sessions.size === 0 ? undefined : this.#nextForCursor()
   }
 
   *[Symbol.iterator](): Generator<Session> {
