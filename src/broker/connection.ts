@@ -98,6 +98,7 @@ export class Connection implements LinkOwner, Line {
     try {
       this.#readFrames()
     } finally {
+      this.#core.publishPath.endChunk()
       passage.close()
     }
     if (this.#pace !== undefined && this.#state.at === 'open') {
@@ -114,6 +115,7 @@ export class Connection implements LinkOwner, Line {
       if (this.#isWaiting) frames.keepUnread()
     } catch (error) {
       if (!(error instanceof PacketFault)) throw error
+      this.#core.publishPath.settle()
       this.#onFault(error)
     }
   }

@@ -37,6 +37,9 @@ import type { Recipient } from './router.ts'
 import type { Attachment, Session } from './session.ts'
 import { checkAnswerFits, subscribe, unsubscribe } from './subscribe.ts'
 
+/** From this fixed header on packets are answered, or are wrong; below are PUBLISH of QoS 0 and what a server sends. */
+const publishQos1 = 0x32
+
 /** The connection below: how it ends. */
 export interface Line {
   /** From our side. */
@@ -52,9 +55,9 @@ export class OpenConnection implements Attachment {
   readonly principal: Principal
   readonly inflightMax: number
   readonly outlivesUs = true
+  readonly outbox: Outbox
   readonly #core: Core
   readonly #line: Line
-  readonly #outbox: Outbox
   readonly #topics = new TopicMemo()
   readonly #incoming: IncomingPublishes
   readonly #acks: AckQueue
@@ -81,7 +84,7 @@ export class OpenConnection implements Attachment {
     this.session = session
     this.principal = principal
     this.inflightMax = agreement.inflightMax
-    this.#outbox = outbox
+    this.outbox = outbox
     this.#acks = new AckQueue(core, intake, outbox)
     this.#incoming = new IncomingPublishes(core, this.#acks)
     this.#clientAcks = new ClientAcks(core, outbox, this.#incoming)
@@ -104,7 +107,9 @@ export class OpenConnection implements Attachment {
 
   /** @throws PacketFault */
   receive(header: number, bytes: Buffer, start: number, end: number): void {
-    const { version } = this.#outbox
+    const { version } = this.outbox
+    // Only QoS 0 travels together: whatever has an answer comes behind what was published before it.
+    if (header >= publishQos1) this.#core.publishPath.settle()
     if (header >> 4 === PacketType.publish) {
       const publish = decodePublish(bytes, start, end, header & 15, version, this.#topics)
       this.#incoming.receive(publish, this.session, this.principal)
@@ -129,7 +134,7 @@ export class OpenConnection implements Attachment {
         this.#clientAcks.receive(packet.type, packet.packetId, packet.reasonCode, this.session)
         return
       case PacketType.pingreq:
-        this.#outbox.send({ type: PacketType.pingresp }) // [MQTT-3.12.4-1]
+        this.outbox.send({ type: PacketType.pingresp }) // [MQTT-3.12.4-1]
         return
       case PacketType.subscribe:
         this.#subscribe(packet)
@@ -157,7 +162,7 @@ export class OpenConnection implements Attachment {
 
   #subscribe(packet: Subscribe): void {
     const core = this.#core
-    checkAnswerFits(packet.subscriptions.length, this.#outbox)
+    checkAnswerFits(packet.subscriptions.length, this.outbox)
     const { reasonCodes, feeds } = subscribe(core, this.session, this.principal, packet, this.#mount, this.#isBridge)
     const suback: Suback = { type: PacketType.suback, packetId: packet.packetId, reasonCodes, properties: undefined }
     this.#acks.answer(this.#acks.subscribedTicketOf(this.session), suback, () => {
@@ -166,7 +171,7 @@ export class OpenConnection implements Attachment {
   }
 
   #unsubscribe({ packetId, topicFilters }: Unsubscribe): void {
-    checkAnswerFits(topicFilters.length, this.#outbox)
+    checkAnswerFits(topicFilters.length, this.outbox)
     const reasonCodes = unsubscribe(this.#core, this.session, topicFilters, this.#mount)
     const unsuback: Unsuback = { type: PacketType.unsuback, packetId, reasonCodes, properties: undefined }
     this.#acks.answer(this.#acks.ticketOf(this.session), unsuback) // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
@@ -214,7 +219,7 @@ export class OpenConnection implements Attachment {
   // ---- Attachment: messages out ----
 
   get canTake(): boolean {
-    return this.#outbox.canTake
+    return this.outbox.canTake
   }
 
   sendPublish(
@@ -226,11 +231,11 @@ export class OpenConnection implements Attachment {
     seq: Seq,
     recipient: Recipient | undefined,
   ): boolean {
-    return this.#outbox.numberAndSend(message, qos, retain, dup, packetId, seq, recipient)
+    return this.outbox.numberAndSend(message, qos, retain, dup, packetId, seq, recipient)
   }
 
   sendPubrel(packetId: number): void {
-    this.#outbox.sendAck(PacketType.pubrel, packetId, ReasonCode.success)
+    this.outbox.sendAck(PacketType.pubrel, packetId, ReasonCode.success)
   }
 
   onTakenOver(): void {

@@ -37,7 +37,8 @@ const numberedCountMax = 1024
 export class Outbox implements Flushable {
   readonly #core: Core
   readonly #link: Link
-  readonly #output = new OutputBuffer()
+  /** For those who write whole packets themselves and then say so with `written`. */
+  readonly output = new OutputBuffer()
   #isFlushQueued = false
   #isLinkFull = false
   version: Version = 4
@@ -61,12 +62,36 @@ export class Outbox implements Flushable {
   }
 
   get canTake(): boolean {
-    return !this.#isLinkFull && this.#output.byteCount < this.#core.settings.outputBytesMax
+    return !this.#isLinkFull && this.output.byteCount < this.#core.settings.outputBytesMax
+  }
+
+  /** Before `canTake` is false. */
+  get byteCountLeft(): number {
+    return this.#core.settings.outputBytesMax - this.output.byteCount
+  }
+
+  /** The client is sent messages of QoS 0 as every other one of its version. */
+  get isPlain(): boolean {
+    const isMapped = this.mountpoint !== '' || this.gateway !== ''
+    return !isMapped && this.#aliases === undefined && this.#numbering === undefined
+  }
+
+  /** Whole packets, which others are sent as well. */
+  share(pieces: readonly Buffer[]): void {
+    for (let i = 0; i < pieces.length; i++) this.output.share(pieces[i] as Buffer)
+    this.written()
+  }
+
+  /** There is something to flush. */
+  written(): void {
+    if (this.#isFlushQueued) return
+    this.#isFlushQueued = true
+    this.#core.flushQueue.add(this)
   }
 
   /** @returns false when the client does not take packets of this size; nothing is sent then [MQTT-3.1.2-24] */
   send(packet: ControlPacket): boolean {
-    const output = this.#output
+    const output = this.output
     const start = output.byteCount
     const length = output.length
     encodePacket(output, packet, this.version)
@@ -74,7 +99,7 @@ export class Outbox implements Flushable {
       output.length = length
       return false
     }
-    this.#queueFlush()
+    this.written()
     return true
   }
 
@@ -92,8 +117,8 @@ export class Outbox implements Flushable {
 
   sendAck(type: AckType, packetId: number, reasonCode: ReasonCode): void {
     if (reasonCode === ReasonCode.success || this.version < 5) {
-      encodeAck(this.#output, type, packetId)
-      this.#queueFlush()
+      encodeAck(this.output, type, packetId)
+      this.written()
     } else {
       this.send({ type, packetId, reasonCode, properties: undefined })
     }
@@ -146,8 +171,8 @@ export class Outbox implements Flushable {
       return this.#sendAliased(this.#aliases, sent, qos, retain, dup, packetId, properties)
     }
     const { version, packetBytesMax } = this
-    const isSent = encodePublish(this.#output, sent, version, qos, retain, dup, packetId, properties, packetBytesMax)
-    if (isSent) this.#queueFlush()
+    const isSent = encodePublish(this.output, sent, version, qos, retain, dup, packetId, properties, packetBytesMax)
+    if (isSent) this.written()
     return isSent
   }
 
@@ -167,24 +192,14 @@ export class Outbox implements Flushable {
   ): boolean {
     const topicAlias = aliases.aliasFor(message.topic)
     if (topicAlias === 0) {
-      const isSent = encodePublish(
-        this.#output,
-        message,
-        5,
-        qos,
-        retain,
-        dup,
-        packetId,
-        properties,
-        this.packetBytesMax,
-      )
-      if (isSent) this.#queueFlush()
+      const isSent = encodePublish(this.output, message, 5, qos, retain, dup, packetId, properties, this.packetBytesMax)
+      if (isSent) this.written()
       return isSent
     }
     const isKnown = aliases.isKnown(topicAlias)
     const withAlias = { ...properties, topicAlias }
     const isSent = encodePublish(
-      this.#output,
+      this.output,
       message,
       5,
       qos,
@@ -197,16 +212,16 @@ export class Outbox implements Flushable {
     )
     if (!isSent) return false
     if (!isKnown) aliases.learn(message.topic, topicAlias)
-    this.#queueFlush()
+    this.written()
     return true
   }
 
   flush(): void {
     this.#isFlushQueued = false
-    const byteCount = this.#output.byteCount
+    const byteCount = this.output.byteCount
     if (byteCount === 0) return
     this.#core.counters.sentBytes += byteCount
-    this.#link.send(this.#output.take())
+    this.#link.send(this.output.take())
     this.#isLinkFull = this.#link.bufferedByteCount > this.#core.settings.outputBytesMax
   }
 
@@ -248,11 +263,5 @@ export class Outbox implements Flushable {
 
   #secondsLeft(message: Publish): number {
     return Math.max(0, Math.ceil((message.expiresAtMs - this.#core.clock.nowMs()) / 1000))
-  }
-
-  #queueFlush(): void {
-    if (this.#isFlushQueued) return
-    this.#isFlushQueued = true
-    this.#core.flushQueue.add(this)
   }
 }

@@ -15,6 +15,7 @@ import type { Publish } from '../protocol/packets/publish.ts'
 import { ReasonCode } from '../protocol/reason.ts'
 import { isValidTopicName } from '../protocol/topic.ts'
 import type { Backlog } from './backlog.ts'
+import { Convoy } from './convoy.ts'
 import type { Counters } from './counters.ts'
 import type { DelayedMessages } from './delayed.ts'
 import { type DelayedTopic, delayMsOf, parseDelayed } from './delayed-topic.ts'
@@ -41,6 +42,7 @@ export class PublishPath {
   readonly #laneRules: LaneRules
   readonly #backlog: Backlog
   readonly #delays: DelayedMessages
+  readonly #convoy: Convoy
   /** QoS 0 may stand in the log. */
   readonly #keepsQos0: boolean
   /** What the last call of `publish` decided; fields instead of an object per message. */
@@ -70,6 +72,7 @@ export class PublishPath {
     this.#laneRules = parts.laneRules
     this.#backlog = parts.backlog
     this.#delays = parts.delays
+    this.#convoy = new Convoy(parts.delivery, parts.counters)
     this.#keepsQos0 = parts.settings.queueLimits.keepsQos0
   }
 
@@ -135,6 +138,16 @@ export class PublishPath {
     // Whoever numbers its messages would wait for room with everything behind it: it is told that this one is refused.
     if (admission === 'new') this.reasonCode = ReasonCode.topicNameInvalid
     return false
+  }
+
+  /** What was published so far is on its way to everybody who gets it now. To be said before something else is done. */
+  settle(): void {
+    this.#convoy.settle()
+  }
+
+  /** The chunk was read that messages came in. */
+  endChunk(): void {
+    this.#convoy.end()
   }
 
   /** false: a durable session that wants this QoS >= 1 message would have it refused now. */
@@ -230,6 +243,8 @@ export class PublishPath {
 
   #route(message: Publish, publisher: Session | undefined): void {
     const recipients = this.#router.match(message.topic)
+    if (message.qos > 0) this.#convoy.settle()
+    else if (this.#convoy.take(message, recipients, publisher)) return
     if (message.qos > 0 && !this.#store.isWritable && recipients.some(wantsLog)) {
       // Refused before anybody has it: the publisher will send it again.
       this.#refuseUnwritable()

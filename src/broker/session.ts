@@ -23,6 +23,7 @@ import type { OutboundRecord, Seq, SessionRecord, Ticket } from '../ports/store.
 import type { Numbering } from '../protocol/numbering.ts'
 import type { Qos, Version } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
+import type { Outbox } from './outbox.ts'
 import type { SessionFeeds } from './retained-feed.ts'
 import type { Recipient } from './router.ts'
 import { SendWindow } from './send-window.ts'
@@ -40,6 +41,8 @@ export interface Attachment {
   readonly canTake: boolean
   /** The peer remembers QoS 2 packet ids when this process ends. */
   readonly outlivesUs: boolean
+  /** Where packets gather that the peer is sent; undefined inside the process. */
+  readonly outbox?: Outbox
   /**
    * @param recipient what the subscriptions ask for; undefined when a message is sent again
    * @returns false when the peer refuses packets of this size

@@ -10,6 +10,9 @@
 /** Payloads from this size on are referenced, not copied. */
 export const referenceBytesMin = 4096
 
+/** What several peers get is referenced from this size on: more pieces in a write cost more than a short copy. */
+const sharedBytesMin = 1024
+
 const tailBytesMin = 256
 const tailBytesMax = 65_536
 
@@ -43,6 +46,18 @@ export class OutputBuffer {
   reference(payload: Buffer): void {
     this.#closeTail()
     this.#addSegment(payload)
+  }
+
+  /** Puts bytes behind what is there that never change: several peers get them. */
+  share(bytes: Buffer): void {
+    if (bytes.length >= sharedBytesMin) {
+      this.reference(bytes)
+      return
+    }
+    if (passage.to === this) passage.settle()
+    this.ensure(bytes.length)
+    this.bytes.set(bytes, this.length)
+    this.length += bytes.length
   }
 
   /** Everything written so far, in order; the buffer is empty afterwards and the pieces belong to the caller. */
