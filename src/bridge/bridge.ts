@@ -6,22 +6,20 @@
  *   lane sessions --deliver--> number, map topic --> uplink        uplink --onMessage--> map topic --> local publish
  *        ^---- acknowledge ----------- PUBACK <-------+                 +<-- PUBACK once the local commit is durable
  */
-import { RingQueue } from '../lib/ring-queue.ts'
 import type { AlarmBoard } from '../ports/alarms.ts'
 import type { BridgeStatus } from '../ports/bridge-status.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { DelayHolder } from '../ports/delayed-ahead.ts'
-import type { GateLink, LocalBroker } from '../ports/local.ts'
+import type { LocalBroker } from '../ports/local.ts'
 import type { Log } from '../ports/log.ts'
 import { retainedTalk } from '../ports/peer.ts'
-import type { Ticket } from '../ports/store.ts'
 import type { Dialer } from '../ports/transport.ts'
-import { type AckType, PacketType } from '../protocol/packet.ts'
 import { Publish } from '../protocol/packets/publish.ts'
 import { type ReasonCode, reasonName } from '../protocol/reason.ts'
 import type { DeviceList } from './devices.ts'
 import type { Greeting, RemoteSide } from './handshake.ts'
 import { Herald, type HeraldSettings, maintenanceTopic, readMinutes } from './herald.ts'
+import { Incoming } from './incoming.ts'
 import { type LoopAlarm, LoopGuard } from './loop-guard.ts'
 import { Mapping, type MappingRule } from './mapping.ts'
 import type { Marks } from './marks.ts'
@@ -55,8 +53,6 @@ export class Bridge implements UplinkOwner {
   #rateMax: number
   readonly #log: Log
   readonly #clock: Clock
-  readonly #receiver: GatewayReceiver
-  #in: Mapping
   #uplink: Uplink
   readonly #pacer: Pacer
   readonly #sender: Sender
@@ -66,15 +62,9 @@ export class Bridge implements UplinkOwner {
   readonly #monitor: Monitor
   readonly #retained: RetainedExchange
   readonly #responses: Responses
-  /** Acknowledgements to the remote side that wait for the local commit. */
-  readonly #acks: RingQueue<{ readonly ticket: Ticket; readonly packetId: number; readonly type: AckType }>
+  readonly #incoming: Incoming
   readonly #devices: DeviceList | undefined
-  /** The connection, as the receiving end of numbered messages. */
-  #gate: GateLink
   #isPeer = false
-  /** How far the timeline of the remote side is ahead of ours. */
-  #aheadMs = 0
-  #receivedCount = 0
   #onlineAtMs = 0
   /** Of this connection: what came from the remote side. */
   #answeredCount = 0
@@ -105,10 +95,6 @@ export class Bridge implements UplinkOwner {
     this.#rateMax = settings.rateMax
     this.#log = log
     this.#clock = clock
-    this.#receiver = parts.receiver
-    this.#gate = this.#openGate()
-    this.#in = new Mapping(settings.in, 'in')
-    this.#acks = new RingQueue(65_535)
     this.#loops = new LoopGuard({
       epoch,
       clock,
@@ -133,7 +119,16 @@ export class Bridge implements UplinkOwner {
       responses: this.#responses,
       out: new Mapping(settings.out, 'out'),
       uplink: () => this.#uplink,
-      onDurable: (ticket) => this.#onDurable(ticket),
+      onDurable: (ticket) => this.#incoming.onDurable(ticket),
+    })
+    this.#incoming = new Incoming({
+      settings,
+      receiver: parts.receiver,
+      loops: this.#loops,
+      responses: this.#responses,
+      session: this.#sender.session,
+      uplink: () => this.#uplink,
+      onBridgeMessage: (message, isNew) => this.#onBridgeMessage(message, isNew),
     })
     this.#retained = new RetainedExchange({ settings, clock, log, sender: this.#sender, uplink: () => this.#uplink })
     const bridge = this
@@ -155,7 +150,7 @@ export class Bridge implements UplinkOwner {
         return bridge.#sender.backlogCount
       },
       get messageCount() {
-        return bridge.#sender.forwardedCount + bridge.#receivedCount
+        return bridge.#sender.forwardedCount + bridge.#incoming.receivedCount
       },
       connect: () => this.#uplink.start(),
       disconnect: () => this.#disconnect(),
@@ -164,7 +159,7 @@ export class Bridge implements UplinkOwner {
 
   /** New rules for what crosses: both sides are asked only for what differs. */
   map(rules: { readonly out: readonly MappingRule[]; readonly in: readonly MappingRule[] }): void {
-    this.#in = new Mapping(rules.in, 'in')
+    this.#incoming.map(rules.in)
     this.#responses.map(rules.out, rules.in)
     this.#sender.subscribe(new Mapping(rules.out, 'out'))
     this.#uplink.subscribe([...subscriptionsFor(rules.in), ...ownResponseSubscriptions(this.#settings)])
@@ -192,7 +187,7 @@ export class Bridge implements UplinkOwner {
 
   get status(): BridgeStatus {
     const loopedCount = this.#loops.endedCount
-    return { ...this.#monitor.status(), receivedCount: this.#receivedCount, loopedCount }
+    return { ...this.#monitor.status(), receivedCount: this.#incoming.receivedCount, loopedCount }
   }
 
   start(): void {
@@ -257,24 +252,18 @@ export class Bridge implements UplinkOwner {
   // ---- the connection ----
 
   greet(): Greeting {
-    this.#acks.clear()
-    this.#gate = this.#openGate()
+    this.#incoming.greet()
     return this.#herald.greet()
   }
 
-  #openGate(): GateLink {
-    return this.#receiver.open(undefined, `$bridge/${this.#settings.name}`)
-  }
-
   onOnline(remote: RemoteSide): void {
-    const { isPeer, isSessionPresent, version } = remote
+    const { isPeer, version } = remote
     this.#isPeer = isPeer
-    this.#aheadMs = remote.aheadMs ?? 0
     this.#onlineAtMs = this.#clock.nowMs()
     this.#answeredCount = 0
     this.#loops.remoteKnows(version)
     this.#responses.online(isPeer)
-    if (!isSessionPresent) this.#sender.session.forgetIncoming()
+    this.#incoming.online(remote)
     this.#tell(this.#herald.birth())
     this.#tellDevices()
     this.#monitor.connected(isPeer)
@@ -325,79 +314,22 @@ export class Bridge implements UplinkOwner {
   // ---- remote -> local ----
 
   onMessage(message: Publish): void {
-    if (this.#isPeer && message.topic.startsWith('$bridge/')) {
-      this.#onBridgeMessage(message)
-      return
-    }
-    this.#receivedCount++
-    const { packetId, qos } = message
-    const { session } = this.#sender
-    const topic = this.#loops.in(message) ? this.#topicOf(message) : undefined
-    const mapped = topic === undefined ? undefined : message.withTopic(topic)
-    if (qos > 0 && mapped !== undefined && !session.canPublish(mapped)) {
-      // Nothing may be recognised later that is refused now.
-      this.#uplink.retreat('the local store takes nothing now')
-      return
-    }
-    const admission = this.#gate.admit(mapped ?? message)
-    if (mapped !== undefined) this.#adopt(mapped, message)
-    const ticket = mapped === undefined || admission === 'again' ? 0 : session.publish(mapped)
-    if (packetId === 0) return
-    // A numbered message is acknowledged once it is known that it came.
-    const due = admission === 'unnumbered' ? ticket : session.openTicket
-    if (due === undefined || admission === 'wait') this.#uplink.retreat('the local store takes nothing now')
-    else this.#acknowledge(packetId, qos === 2 ? PacketType.pubrec : PacketType.puback, due)
-  }
-
-  /** What the topic of a message is called here; undefined when it does not come in. */
-  #topicOf({ topic }: Publish): string | undefined {
-    return this.#responses.answerDown(topic) ?? this.#in.map(topic)
-  }
-
-  /** Makes what came along with a message ours: QoS within the rule, time on our timeline, Response Topic of our side. */
-  #adopt(mapped: Publish, { topic, qos }: Publish): void {
-    this.#responses.comeDown(mapped)
-    if (mapped.qos > qos) {
-      if (this.#responses.answerDown(topic) === undefined) mapped.qos = this.#in.qosOf(topic, mapped.qos)
-      // The packet id is that of the message on the wire, which has no handshake.
-      mapped.packetId = 0
-    }
-    if (mapped.changedAtMs !== undefined) mapped.changedAtMs -= this.#aheadMs
-  }
-
-  /** What the broker above says about the bridge itself. */
-  #onBridgeMessage(message: Publish): void {
-    const { packetId, topic } = message
-    const admission = packetId === 0 ? 'unnumbered' : this.#gate.admit(message)
-    if (admission === 'wait') {
-      this.#uplink.retreat('the local store takes nothing now')
-      return
-    }
-    const payload = message.payload.toString()
-    if (topic === '$bridge/answer') this.#monitor.answered(payload)
-    else if (topic === retainedTalk.answer) this.#retained.onAnswer(payload)
-    else if (topic === '$bridge/pace') this.setPace(readPace(payload))
-    else if (topic === maintenanceTopic && admission !== 'again') {
-      const minutes = readMinutes(payload, message.properties?.messageExpiryInterval)
-      if (minutes !== undefined) this.setMaintenance(minutes)
-    }
-    if (packetId !== 0) this.#acknowledge(packetId, PacketType.puback, this.#sender.session.openTicket)
+    this.#incoming.onMessage(message)
   }
 
   onPubrel(packetId: number): void {
-    this.#acknowledge(packetId, PacketType.pubcomp, this.#sender.session.released(packetId))
+    this.#incoming.onPubrel(packetId)
   }
 
-  /** In the order of what is acknowledged, each once its commit is durable. */
-  #acknowledge(packetId: number, type: AckType, ticket: Ticket): void {
-    if (ticket === 0 && this.#acks.length === 0) this.#uplink.acknowledge(packetId, type)
-    else this.#acks.push({ ticket, packetId, type })
-  }
-
-  #onDurable(ticket: Ticket): void {
-    for (let next = this.#acks.peek(); next !== undefined && next.ticket <= ticket; next = this.#acks.peek()) {
-      this.#acks.shift()
-      this.#uplink.acknowledge(next.packetId, next.type)
+  /** What the broker above says about the bridge itself. */
+  #onBridgeMessage({ topic, payload: bytes, properties }: Publish, isNew: boolean): void {
+    const payload = bytes.toString()
+    if (topic === '$bridge/answer') this.#monitor.answered(payload)
+    else if (topic === retainedTalk.answer) this.#retained.onAnswer(payload)
+    else if (topic === '$bridge/pace') this.setPace(readPace(payload))
+    else if (topic === maintenanceTopic && isNew) {
+      const minutes = readMinutes(payload, properties?.messageExpiryInterval)
+      if (minutes !== undefined) this.setMaintenance(minutes)
     }
   }
 }
