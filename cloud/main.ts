@@ -51,11 +51,7 @@ export async function runCloud(settings: Settings, log: RootLog): Promise<Runnin
       log,
     })
     const listeners = await Listeners.open(settings, broker, log)
-    const control = await openControl(
-      settings,
-      brokerRoutes({ settings, broker, store, bridges: bridges.all, fleet }),
-      log,
-    )
+    const control = await openControl(settings, brokerRoutes({ settings, broker, store, bridges, fleet }), log)
     return new RunningNode({ settings, log, store, broker, control, listeners, methods, bridges, serials: [] })
   } catch (error) {
     await store.close()

@@ -64,7 +64,7 @@ export async function runEdge(settings: Settings, log: RootLog): Promise<Running
     }
     const serials = settings.serials.map((line) => new SerialListener(line, serialTraits(line), serialParts))
     const listeners = await Listeners.open(settings, broker, log)
-    const routes = [...brokerRoutes({ settings, broker, store, bridges: bridges.all, fleet }), ...serialRoutes(serials)]
+    const routes = [...brokerRoutes({ settings, broker, store, bridges, fleet }), ...serialRoutes(serials)]
     const control = await openControl(settings, routes, log)
     return new RunningNode({ settings, log, store, broker, control, listeners, methods, bridges, serials })
   } catch (error) {

@@ -64,6 +64,7 @@ export class Bridge implements UplinkOwner {
   readonly #responses: Responses
   readonly #incoming: Incoming
   readonly #devices: DeviceList | undefined
+  readonly #ignoreDevices: (() => void) | undefined
   #isPeer = false
   #onlineAtMs = 0
   /** Of this connection: what came from the remote side. */
@@ -103,7 +104,7 @@ export class Bridge implements UplinkOwner {
     })
     this.#responses = new Responses(settings, clock)
     this.#devices = parts.devices
-    this.#devices?.onChange(() => this.#tellDevices())
+    this.#ignoreDevices = parts.devices?.onChange(() => this.#tellDevices())
     this.#herald = new Herald(settings, epoch, marks, clock)
     this.#uplink = parts.makeUplink(this)
     this.#pacer = new Pacer(clock, ownPace(settings.rateMax))
@@ -242,6 +243,15 @@ export class Bridge implements UplinkOwner {
     this.#look?.cancel()
     this.#look = undefined
     this.#starter.stop()
+  }
+
+  /** Stops for good: it is in the settings no more, or others take its place. What waits stays in the log. */
+  close(): void {
+    this.stop()
+    this.#ignoreDevices?.()
+    this.#sender.close()
+    this.#loops.close()
+    this.#monitor.look()
   }
 
   #disconnect(): void {

@@ -15,7 +15,7 @@ const gatherMs = 1000
 export class DeviceList implements LocalConsumer {
   readonly #clock: Clock
   readonly #devices = new Map<string, 'online' | 'offline'>()
-  readonly #listeners: (() => void)[] = []
+  readonly #listeners = new Set<() => void>()
   #isGathering = false
   readonly canTake = true
 
@@ -35,9 +35,10 @@ export class DeviceList implements LocalConsumer {
     session.attach(1)
   }
 
-  /** Calls `listener` when the list changed, not more often than once a second. */
-  onChange(listener: () => void): void {
-    this.#listeners.push(listener)
+  /** Calls `listener` when the list changed, not more often than once a second, until the answered function is called. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
   }
 
   /** @example '{"pump-1":"online","pump-2":"offline"}' */

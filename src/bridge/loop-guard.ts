@@ -39,6 +39,10 @@ export class LoopGuard {
     if (this.#breaker.isQuiet) this.#alarm.clear()
   }
 
+  close(): void {
+    this.#alarm.clear()
+  }
+
   /** @param version what the remote side speaks: before 5.0 nothing carries a path */
   remoteKnows(version: 4 | 5): void {
     this.#hasProperties = version === 5

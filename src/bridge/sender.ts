@@ -204,6 +204,11 @@ export class Sender implements Outlet {
     this.saveAcked()
   }
 
+  close(): void {
+    this.detach()
+    for (const { session } of this.#lanes) session.close()
+  }
+
   saveAcked(): void {
     for (const lane of this.#lanes) lane.saveAcked()
   }

@@ -69,7 +69,7 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
   readonly #router: Router
   readonly #topics: HouseTopics
   readonly alarms: Alarms
-  readonly #localClients: LocalClient[] = []
+  readonly #localClients = new Set<LocalClient>()
   #nextCursorsMs = 0
   /** Sessions that passed over messages in this turn. */
   readonly #passing = new Set<Session>()
@@ -256,14 +256,16 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
   }
 
   openSession(clientId: string, consumer: LocalConsumer, options: LocalSessionOptions = {}): LocalSession {
-    const client = new LocalClient(this.#core, clientId, consumer, options)
-    this.#localClients.push(client)
+    const client = new LocalClient(this.#core, clientId, consumer, options, (closed) => {
+      this.#localClients.delete(closed)
+    })
+    this.#localClients.add(client)
     return client
   }
 
   endForgotten(keptSeconds: number): readonly ForgottenSession[] {
     const { sessions, store, delivery } = this.#core
-    const owned = new Set(this.#localClients.map(({ clientId }) => clientId))
+    const owned = new Set([...this.#localClients].map(({ clientId }) => clientId))
     const kept: ForgottenSession[] = []
     for (const session of [...sessions]) {
       const { clientId } = session

@@ -14,13 +14,22 @@ import type { Attachment, Session } from './session.ts'
 export class LocalClient implements LocalSession, Attachment {
   readonly #core: Core
   readonly #consumer: LocalConsumer
+  readonly #onClose: (client: LocalClient) => void
   readonly #session: Session
   #inflightMax = 1
 
-  constructor(core: Core, clientId: string, consumer: LocalConsumer, { lane, limits, packetIds }: LocalSessionOptions) {
+  /** @param onClose nobody has it open any more */
+  constructor(
+    core: Core,
+    clientId: string,
+    consumer: LocalConsumer,
+    { lane, limits, packetIds }: LocalSessionOptions,
+    onClose: (client: LocalClient) => void,
+  ) {
     assert(clientId.startsWith('$'), 'client ids inside the house begin with $')
     this.#core = core
     this.#consumer = consumer
+    this.#onClose = onClose
     this.#session = core.sessions.openInside(clientId, Number.POSITIVE_INFINITY)
     this.#session.lane = lane
     if (limits !== undefined) this.#session.limit(limits)
@@ -62,6 +71,11 @@ export class LocalClient implements LocalSession, Attachment {
     if (this.#session.attachment === undefined) return
     this.#core.delivery.detached(this.#session)
     this.#core.sessions.save(this.#session)
+  }
+
+  close(): void {
+    this.detach()
+    this.#onClose(this)
   }
 
   acknowledge(packetId: number): void {

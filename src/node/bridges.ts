@@ -37,7 +37,7 @@ export interface BridgeParts {
   readonly log: Log
 }
 
-/** What can be taken over only by a new process: it is what the store and the remote broker know the bridge by. */
+/** What a bridge is made with: where one of these changes, a new bridge goes on with what waits for the old one. */
 const fixedKeys = [
   'clientId',
   'inflightMax',
@@ -64,6 +64,8 @@ export class BridgeSet {
   readonly #parts: BridgeParts
   readonly #settings: Settings
   readonly #members: Member[] = []
+  /** Made for the first bridge that tells of them. */
+  #devices: DeviceList | undefined
 
   private constructor(settings: Settings, parts: BridgeParts) {
     this.#settings = settings
@@ -72,15 +74,8 @@ export class BridgeSet {
 
   /** Made, not started. Rejects with the Failure ERR_CERTIFICATE. */
   static async make(settings: Settings, parts: BridgeParts): Promise<BridgeSet> {
-    const { local, clock } = parts
     const set = new BridgeSet(settings, parts)
-    const isTold = settings.sys.enabled && settings.bridges.some(({ notifications }) => notifications)
-    const devices = isTold ? new DeviceList({ local, clock, nodeName: settings.name }) : undefined
-    for (const held of settings.bridges) {
-      const log = parts.log.child({ part: `bridge ${held.name}` })
-      const makeUplink = await set.#uplinkMaker(held, log)
-      set.#members.push({ bridge: makeBridge(held, { ...parts, log }, devices, makeUplink), log, held })
-    }
+    for (const held of settings.bridges) set.#members.push((await set.#preparedMember(held))())
     reportForgotten(parts)
     return set
   }
@@ -90,43 +85,75 @@ export class BridgeSet {
   }
 
   /**
-   * Takes over rules, rate, addresses, credentials, timeouts and the content of certificate files.
-   * @returns what needs a restart, by its name in the settings. Rejects with the Failure ERR_CERTIFICATE; nothing of
-   * that bridge, or of those after it, is taken over then
+   * Takes over what `[[bridge]]` says now, and the content of certificate files. Rejects with the Failure
+   * ERR_CERTIFICATE; everything is as before then.
    */
-  async reload(wanted: readonly BridgeSettings[]): Promise<readonly string[]> {
-    const needRestart: string[] = []
-    for (const member of this.#members) {
-      const next = wanted.find(({ name }) => name === member.held.name)
-      if (next === undefined) needRestart.push(`bridge ${member.held.name}, which is gone`)
-      else needRestart.push(...(await this.#reloadOne(member, next)))
-    }
-    for (const { name } of wanted) {
-      if (!this.#members.some(({ held }) => held.name === name)) needRestart.push(`bridge ${name}, which is new`)
-    }
-    return needRestart
+  async reload(wanted: readonly BridgeSettings[]): Promise<void> {
+    const changes: (() => void)[] = []
+    for (const next of wanted) changes.push(await this.#preparedChange(next))
+    const gone = this.#members.filter(({ held }) => !wanted.some(({ name }) => name === held.name))
+    // Before others start: one of them may have the client id of one that goes.
+    for (const member of gone) this.#close(member)
+    for (const change of changes) change()
+    if (gone.length > 0) reportForgotten(this.#parts)
   }
 
-  async #reloadOne(member: Member, wanted: BridgeSettings): Promise<readonly string[]> {
+  /** Everything that may fail is done before the answered function is called. */
+  async #preparedChange(next: BridgeSettings): Promise<() => void> {
+    const member = this.#members.find(({ held }) => held.name === next.name)
+    if (member !== undefined && fixedKeys.every((key) => isDeepStrictEqual(member.held[key], next[key]))) {
+      return this.#preparedUpdate(member, next)
+    }
+    const makeMember = await this.#preparedMember(next)
+    return () => {
+      if (member !== undefined) this.#close(member)
+      const made = makeMember()
+      this.#members.push(made)
+      made.log.info({}, member === undefined ? 'bridge added' : 'bridge made anew with changed settings')
+      made.bridge.start()
+    }
+  }
+
+  async #preparedUpdate(member: Member, next: BridgeSettings): Promise<() => void> {
     const { bridge, held, log } = member
-    const fixed = fixedKeys.filter((key) => !isDeepStrictEqual(held[key], wanted[key]))
-    const next = { ...wanted, ...Object.fromEntries(fixedKeys.map((key) => [key, held[key]])) } as BridgeSettings
-    const others = (Object.keys(next) as (keyof BridgeSettings)[]).filter((key) => {
-      return (
-        key !== 'rateMax' && !(ruleKeys as readonly string[]).includes(key) && !isDeepStrictEqual(held[key], next[key])
-      )
+    const changed = (Object.keys(next) as (keyof BridgeSettings)[]).filter((key) => {
+      return !isDeepStrictEqual(held[key], next[key])
     })
-    // Before anything changes: certificates that cannot be used change nothing.
-    const makeUplink = others.length > 0 ? await this.#uplinkMaker(next, log) : undefined
-    const dialers = makeUplink === undefined ? await this.#dialers(next) : undefined
-    member.held = next
-    if (makeUplink !== undefined) {
-      log.info({ settings: others.map(snakeCased) }, 'bridge connects anew with changed settings')
-      bridge.reconnect(makeUplink)
-    } else if (dialers !== undefined) bridge.dialWith(dialers)
-    if (ruleKeys.some((key) => !isDeepStrictEqual(held[key], next[key]))) bridge.map(next)
-    if (held.rateMax !== next.rateMax) bridge.limitRate(next.rateMax)
-    return fixed.map((key) => `bridge ${next.name}: ${snakeCased(key)}`)
+    const isRule = (key: string) => (ruleKeys as readonly string[]).includes(key)
+    const ofUplink = changed.filter((key) => key !== 'rateMax' && !isRule(key))
+    const makeUplink = ofUplink.length > 0 ? await this.#uplinkMaker(next, log) : undefined
+    const dialers = await this.#dialers(next)
+    return () => {
+      member.held = next
+      if (makeUplink !== undefined) {
+        log.info({ settings: ofUplink.map(snakeCased) }, 'bridge connects anew with changed settings')
+        bridge.reconnect(makeUplink)
+      } else bridge.dialWith(dialers)
+      if (changed.some(isRule)) bridge.map(next)
+      if (held.rateMax !== next.rateMax) bridge.limitRate(next.rateMax)
+    }
+  }
+
+  async #preparedMember(held: BridgeSettings): Promise<() => Member> {
+    const log = this.#parts.log.child({ part: `bridge ${held.name}` })
+    const makeUplink = await this.#uplinkMaker(held, log)
+    return () => {
+      const devices = held.notifications ? this.#devicesToTell() : undefined
+      return { bridge: makeBridge(held, { ...this.#parts, log }, devices, makeUplink), log, held }
+    }
+  }
+
+  #close(member: Member): void {
+    member.bridge.close()
+    this.#members.splice(this.#members.indexOf(member), 1)
+    member.log.info({}, 'bridge closed')
+  }
+
+  #devicesToTell(): DeviceList | undefined {
+    const { local, clock } = this.#parts
+    const { sys, name } = this.#settings
+    if (sys.enabled) this.#devices ??= new DeviceList({ local, clock, nodeName: name })
+    return this.#devices
   }
 
   #dialers(bridge: BridgeSettings): Promise<readonly Dialer[]> {

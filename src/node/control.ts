@@ -13,6 +13,7 @@ import { Failure } from '../lib/errors.ts'
 import { err, ok, type Result } from '../lib/result.ts'
 import type { Log } from '../ports/log.ts'
 import type { Store } from '../ports/store.ts'
+import type { BridgeSet } from './bridges.ts'
 
 /** Those that are due next; more would be more than a person reads. */
 const toldDelaysMax = 1000
@@ -36,7 +37,7 @@ export interface AskedParts {
   readonly settings: Settings
   readonly broker: Broker
   readonly store: Store
-  readonly bridges: readonly Bridge[]
+  readonly bridges: BridgeSet
   /** undefined where no gateways come up to. */
   readonly fleet: Fleet | undefined
 }
@@ -52,10 +53,10 @@ export function brokerRoutes(parts: AskedParts): AdminRoute[] {
       path: '/delayed/*',
       answer: ({ rest }) => ok({ cancelled: broker.delays.cancel(Number(rest)) }),
     },
-    { method: 'GET', path: '/bridge', answer: () => ok(parts.bridges.map(({ status }) => status)) },
+    { method: 'GET', path: '/bridge', answer: () => ok(parts.bridges.all.map(({ status }) => status)) },
     { method: 'GET', path: '/gateways', answer: () => ok(parts.fleet?.gateways ?? []) },
     { method: 'POST', path: '/pace/*', answer: ({ rest, body }) => setPace(parts.fleet, rest, body) },
-    { method: 'POST', path: '/maintenance', answer: ({ body }) => setMaintenance(parts.bridges, body) },
+    { method: 'POST', path: '/maintenance', answer: ({ body }) => setMaintenance(parts.bridges.all, body) },
     {
       method: 'POST',
       path: '/maintenance/*',

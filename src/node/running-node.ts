@@ -48,8 +48,8 @@ export class RunningNode {
   }
 
   /**
-   * Takes over the log level, the content of certificate and user files and what it can of bridges; answers what needs
-   * a restart. Rejects with a Failure where a file cannot be used.
+   * Takes over the log level, the content of certificate and user files and the bridges; answers what needs a restart.
+   * Rejects with a Failure where a file cannot be used.
    */
   async reload(settings: Settings): Promise<readonly string[]> {
     const { log, listeners, methods, bridges } = this.#parts
@@ -58,12 +58,11 @@ export class RunningNode {
     log.level = settings.log.level
     listeners.reload()
     methods.reload()
-    const ofBridges = await bridges.reload(settings.bridges)
+    await bridges.reload(settings.bridges)
     const sections = Object.keys(settings) as (keyof Settings)[]
-    const changed = sections.filter((key) => {
+    return sections.filter((key) => {
       return key !== 'log' && key !== 'bridges' && !isDeepStrictEqual(settings[key], this.#settings[key])
     })
-    return [...changed, ...ofBridges]
   }
 
   #tick(): void {

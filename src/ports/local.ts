@@ -18,8 +18,8 @@ export interface LocalBroker {
   /** Opens or resumes the durable session `clientId`; it never expires. */
   openSession(clientId: string, consumer: LocalConsumer, options?: LocalSessionOptions): LocalSession
   /**
-   * Called once all parts of the house have opened their sessions. Those of earlier runs that nobody opened end now, or
-   * in `keptSeconds` when something may wait for them; whoever opens one before that goes on with it.
+   * Called once all parts of the house have opened their sessions, and when one has closed its own. Those that nobody
+   * has open end now, or in `keptSeconds` when something may wait for them; whoever opens one before that goes on with it.
    * @returns the latter
    */
   endForgotten(keptSeconds: number): readonly ForgottenSession[]
@@ -85,6 +85,8 @@ export interface LocalSession {
   /** @param inflightMax QoS >= 1 messages handed out and not yet acknowledged, 1 to 65 535 */
   attach(inflightMax: number): void
   detach(): void
+  /** Detaches for good: what remains of the session is for `endForgotten`, or for whoever opens it again. */
+  close(): void
   acknowledge(packetId: number): void
   /** A QoS 2 message arrived at the other side: it will not be handed out again, and `release` comes in its place. */
   received(packetId: number): void
