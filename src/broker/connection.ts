@@ -94,7 +94,7 @@ export class Connection implements LinkOwner, Line {
     this.#lastReceivedMs = this.#core.clock.nowMs()
     const messageCount = counters.receivedMessages
     this.#frames.push(chunk)
-    passage.open()
+    passage.open(this.#link.chunksStay === true)
     try {
       this.#readFrames()
     } finally {

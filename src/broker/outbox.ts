@@ -93,10 +93,10 @@ export class Outbox implements Flushable {
   send(packet: ControlPacket): boolean {
     const output = this.output
     const start = output.byteCount
-    const length = output.length
     encodePacket(output, packet, this.version)
-    if (output.byteCount - start > this.packetBytesMax) {
-      output.length = length
+    const byteCount = output.byteCount - start
+    if (byteCount > this.packetBytesMax) {
+      output.takeBack(byteCount)
       return false
     }
     this.written()

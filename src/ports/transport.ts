@@ -18,7 +18,9 @@ export interface Link {
   readonly remote: string
   /** Common name of the verified client certificate, or what else the link itself proves about its peer. */
   readonly identity: string | undefined
-  /** Takes ownership of the buffers; one call is one write to the system where it can be. */
+  /** Whether the bytes of a chunk stay as they were delivered, also when it was given back; undefined = no. */
+  readonly chunksStay?: boolean
+  /** The buffers are not written to any more, by nobody; one call is one write to the system where it can be. */
   send(pieces: readonly Buffer[]): void
   /** Bytes taken by `send` that the system has not accepted yet. */
   readonly bufferedByteCount: number
@@ -31,7 +33,7 @@ export interface Link {
 }
 
 export interface LinkOwner {
-  /** `chunk` is borrowed: valid until the call returns. */
+  /** `chunk` is borrowed: valid until the call returns, and longer only where the chunks of the link stay. */
   receive(chunk: Buffer): void
   /** `bufferedByteCount` fell back to zero after it was above it. */
   onDrain(): void

@@ -1,7 +1,7 @@
 /**
- * The bytes on their way to one peer within one turn of the event loop. Small packets are copied into one growing
- * tail; a large payload is referenced, so that the link can write it without a copy. Encoders write straight into
- * `bytes` at `length` after `ensure`; nothing here allocates per packet.
+ * The bytes on their way to one peer within one turn of the event loop. Small packets are copied into a tail; a large
+ * payload is referenced, so that the link can write it without a copy. Encoders make room for a whole packet with
+ * `ensure` and write straight into `bytes` at `length`; nothing here allocates per packet.
  *
  * A turn begins with room for twice what the last one wrote: a busy peer never sees its tail grow, and a quiet one
  * costs a small piece of Node's buffer pool.
@@ -16,6 +16,12 @@ const sharedBytesMin = 1024
 const tailBytesMin = 256
 const tailBytesMax = 65_536
 
+/** A tail that holds so much and has no room left is not grown, which would copy it: another one begins. */
+const closedBytesMin = 16_384
+
+/** So much that leaves as it came is referenced where it may be. */
+const passedBytesMin = 16_384
+
 const empty = Buffer.alloc(0)
 /** Never written to: a list begins with its first segment. */
 const none: Buffer[] = []
@@ -28,24 +34,44 @@ export class OutputBuffer {
   #segmentByteCount = 0
   /** Room that a fresh tail has. */
   #tailBytes = tailBytesMin
+  #isLong = false
 
   get byteCount(): number {
     return this.#segmentByteCount + this.length
   }
 
-  /** Makes room for `byteCount` more bytes in the tail. */
+  /** Makes room for `byteCount` more bytes in the tail: a whole packet. */
   ensure(byteCount: number): void {
-    const needed = this.length + byteCount
-    if (needed <= this.bytes.length) return
-    const grown = Buffer.allocUnsafe(Math.max(needed, this.bytes.length * 2, this.#tailBytes))
-    this.bytes.copy(grown, 0, 0, this.length)
-    this.bytes = grown
+    if (this.length + byteCount > this.bytes.length) this.#makeRoom(byteCount)
+  }
+
+  #makeRoom(byteCount: number): void {
+    if (this.length >= closedBytesMin) {
+      this.#closeTail()
+      this.bytes = empty
+      this.#isLong = true
+      this.#tailBytes = tailBytesMax
+    }
+    const room = Buffer.allocUnsafe(Math.max(this.length + byteCount, this.bytes.length * 2, this.#tailBytes))
+    this.bytes.copy(room, 0, 0, this.length)
+    this.bytes = room
+  }
+
+  /** Takes the last `byteCount` bytes back, which are of one packet that was written to the tail. */
+  takeBack(byteCount: number): void {
+    this.length -= byteCount
   }
 
   /** Puts `payload` behind what is there without copying it; the caller no longer changes its bytes. */
   reference(payload: Buffer): void {
     this.#closeTail()
     this.#addSegment(payload)
+  }
+
+  /** Has `bytes` in the place of what is in the tail from `at` on. */
+  replace(at: number, bytes: Buffer): void {
+    this.length = at
+    this.reference(bytes)
   }
 
   /** Puts bytes behind what is there that never change: several peers get them. */
@@ -62,7 +88,8 @@ export class OutputBuffer {
 
   /** Everything written so far, in order; the buffer is empty afterwards and the pieces belong to the caller. */
   take(): Buffer[] {
-    this.#tailBytes = Math.min(Math.max(this.length * 2, tailBytesMin), tailBytesMax)
+    if (!this.#isLong) this.#tailBytes = Math.min(Math.max(this.length * 2, tailBytesMin), tailBytesMax)
+    this.#isLong = false
     this.#closeTail()
     this.bytes = empty
     const pieces = this.#segments
@@ -89,21 +116,25 @@ export class OutputBuffer {
 
 /**
  * Packets that leave as they came. Those that stand side by side in what was received and go to the same peer are copied
- * in one piece: room for each is taken at once, the bytes follow when the run ends.
+ * in one piece, or not at all where they are most of a chunk that stays: room for each is taken at once, the bytes
+ * follow when the run ends.
  *
  * Only while somebody reads a chunk, who opens the passage and closes it before the chunk is given back.
  */
 class Passage {
   isOpen = false
   to: OutputBuffer | undefined
+  #chunkStays = false
   #from: Buffer = empty
   #start = 0
   #end = 0
   /** Where the run begins in the tail of `to`, also when that grew meanwhile. */
   #at = 0
 
-  open(): void {
+  /** @param chunkStays its bytes are not written to when it is given back */
+  open(chunkStays: boolean): void {
     this.isOpen = true
+    this.#chunkStays = chunkStays
   }
 
   close(): void {
@@ -127,10 +158,19 @@ class Passage {
   }
 
   settle(): void {
-    if (this.to === undefined) return
-    this.#from.copy(this.to.bytes, this.#at, this.#start, this.#end)
+    const { to } = this
+    if (to === undefined) return
+    const from = this.#from
     this.to = undefined
     this.#from = empty
+    const byteCount = this.#end - this.#start
+    // A view keeps all of its chunk from being freed.
+    const isMost = byteCount >= passedBytesMin && 2 * byteCount >= from.buffer.byteLength
+    if (isMost && this.#chunkStays && to.length === this.#at + byteCount) {
+      to.replace(this.#at, from.subarray(this.#start, this.#end))
+    } else {
+      from.copy(to.bytes, this.#at, this.#start, this.#end)
+    }
   }
 }
 

@@ -8,6 +8,7 @@ import type { Link, LinkOwner } from '../../src/ports/transport.ts'
 export class PipeLink implements Link {
   readonly remote: string
   readonly identity: string | undefined
+  readonly chunksStay = true
   owner: LinkOwner | undefined
   /** What the owner sent and nobody took yet. */
   #sent: Buffer[] = []

@@ -75,3 +75,41 @@ t.test('a small packet between large payloads does not cost a fresh tail each', 
   )
   t.ok(tails.size <= 4, `${tails.size} buffers`)
 })
+
+t.test('a long turn is not copied again and again: a tail that is full is left behind', async (t) => {
+  const out = new OutputBuffer()
+  const { copy } = Buffer.prototype
+  t.teardown(() => {
+    Buffer.prototype.copy = copy
+  })
+  let copiedByteCount = 0
+  Buffer.prototype.copy = function (...args: Parameters<typeof copy>) {
+    const byteCount = copy.apply(this, args)
+    copiedByteCount += byteCount
+    return byteCount
+  }
+  for (let turn = 0; turn < 2; turn++) {
+    const before = copiedByteCount
+    let expected = ''
+    for (let i = 0; i < 100_000; i++) {
+      write(out, `${i},`)
+      expected += `${i},`
+    }
+    t.equal(out.byteCount, expected.length)
+    t.equal(Buffer.concat(out.take()).toString(), expected)
+    t.ok(copiedByteCount - before < 65_536, `${copiedByteCount - before} of ${expected.length} bytes copied`)
+  }
+})
+
+t.test('a packet that is taken back leaves no byte behind, also when a new tail began with it', async (t) => {
+  const out = new OutputBuffer()
+  for (let byteCount = 0; byteCount < 70_000; byteCount += 1000) {
+    const start = out.byteCount
+    write(out, 'x'.repeat(1000))
+    const kept = out.byteCount
+    write(out, 'no'.repeat(1000))
+    out.takeBack(out.byteCount - kept)
+    t.equal(out.byteCount, start + 1000)
+  }
+  t.equal(Buffer.concat(out.take()).toString(), 'x'.repeat(70_000))
+})

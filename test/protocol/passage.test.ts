@@ -37,13 +37,18 @@ function chunkOf(messages: readonly Arriving[], version: Version): Buffer {
 }
 
 /** What two peers get of it. */
-function relay(chunk: Buffer, version: Version, ways: readonly Leaving[], isPassing: boolean): Buffer[] {
+function relay(
+  chunk: Buffer,
+  version: Version,
+  ways: readonly Leaving[],
+  how: 'written' | 'passed' | 'referenced',
+): Buffer[] {
   const received = Buffer.from(chunk)
   const frames = new FrameDecoder(1_000_000)
   const memo = new TopicMemo()
   const outputs = [new OutputBuffer(), new OutputBuffer()] as const
   frames.push(received)
-  if (isPassing) passage.open()
+  if (how !== 'written') passage.open(how === 'referenced')
   for (let index = 0; frames.next(); index++) {
     const message = decodePublish(frames.bytes, frames.start, frames.end, frames.header & 15, version, memo)
     const way = ways[index % ways.length] as Leaving
@@ -55,7 +60,7 @@ function relay(chunk: Buffer, version: Version, ways: readonly Leaving[], isPass
   }
   passage.close()
   // The chunk is given back.
-  received.fill(0xee)
+  if (how !== 'referenced') received.fill(0xee)
   return outputs.map((out) => Buffer.concat(out.take()))
 }
 
@@ -65,9 +70,9 @@ t.test('what is passed on is what would have been written', (t) => {
   fc.assert(
     fc.property(some, ways, fc.constantFrom<Version>(4, 5), (messages, leavings, version) => {
       const chunk = chunkOf(messages, version)
-      const passed = relay(chunk, version, leavings, true)
-      const written = relay(chunk, version, leavings, false)
-      return passed.every((bytes, index) => bytes.equals(written[index] as Buffer))
+      const written = relay(chunk, version, leavings, 'written')
+      const isSame = (bytes: Buffer, index: number) => bytes.equals(written[index] as Buffer)
+      return (['passed', 'referenced'] as const).every((how) => relay(chunk, version, leavings, how).every(isSame))
     }),
     { numRuns: 500 },
   )
@@ -93,7 +98,7 @@ t.test('messages of QoS 0 to one peer of the same version are copied once, toget
       copyCount++
       return copy.apply(this, args)
     }
-    passage.open()
+    passage.open(false)
     while (frames.next()) {
       const passed = decodePublish(frames.bytes, frames.start, frames.end, frames.header & 15, version, memo)
       encodePublish(out, passed, version, 0, false, false, 0, undefined, unlimited)
@@ -102,6 +107,39 @@ t.test('messages of QoS 0 to one peer of the same version are copied once, toget
     Buffer.prototype.copy = copy
     t.equal(copyCount, 1)
     t.ok(Buffer.concat(out.take()).equals(chunk))
+  }
+  t.end()
+})
+
+t.test('what is most of a chunk that stays is not copied at all, and a small part of one is', (t) => {
+  const message: Arriving = { topic: 'a/b', payloadBytes: 1024, qos: 0, retain: false, hasProperties: false }
+  const chunk = chunkOf(
+    Array.from({ length: 40 }, () => message),
+    4,
+  )
+  for (const [count, isReferenced] of [
+    [40, true],
+    [20, true],
+    [10, false],
+  ] as const) {
+    const frames = new FrameDecoder(1_000_000)
+    const memo = new TopicMemo()
+    const out = new OutputBuffer()
+    out.ensure(chunk.length)
+    const received = Buffer.from(new Uint8Array(chunk).buffer)
+    frames.push(received)
+    passage.open(true)
+    for (let index = 0; index < count && frames.next(); index++) {
+      const passed = decodePublish(frames.bytes, frames.start, frames.end, frames.header & 15, 4, memo)
+      encodePublish(out, passed, 4, 0, false, false, 0, undefined, unlimited)
+    }
+    passage.close()
+    const pieces = out.take()
+    t.equal(
+      pieces.some(({ buffer }) => buffer === received.buffer),
+      isReferenced,
+    )
+    t.ok(Buffer.concat(pieces).equals(chunk.subarray(0, (chunk.length / 40) * count)))
   }
   t.end()
 })

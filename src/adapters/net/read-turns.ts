@@ -8,8 +8,10 @@ import { RingQueue } from '../../lib/ring-queue.ts'
 /** For so long sockets are read before it is somebody else's turn. */
 const turnMs = 2
 
-/** So much is taken without looking at the time. */
-const pieceBytes = 16_384
+/** What is taken without looking at the time: what lately took as long as that, within bounds. */
+const pieceMs = 0.5
+const pieceBytesMin = 16_384
+const pieceBytesMax = 65_536
 
 export interface Reader {
   /** What was read of it and not taken yet: nothing more is read meanwhile. */
@@ -23,6 +25,9 @@ class ReadTurns {
   readonly #waiting = new RingQueue<Reader>(Number.POSITIVE_INFINITY)
   /** Taken since the time was last looked at. */
   #byteCount = 0
+  /** While somebody is read. */
+  #lookedAtMs = 0
+  #pieceBytes = pieceBytesMin
   /** 0 = so little came lately that it need not be known when a turn ends. */
   #endsAtMs = 0
 
@@ -37,13 +42,14 @@ class ReadTurns {
 
   /** @returns what is left when the time is over */
   #deliver(reader: Reader, chunk: Buffer): Buffer | undefined {
-    for (let start = 0; ; start += pieceBytes) {
-      if (this.#byteCount >= pieceBytes && this.#isOver()) return start === 0 ? chunk : chunk.subarray(start)
-      const isLast = chunk.length - start <= pieceBytes
-      const piece = start === 0 && isLast ? chunk : chunk.subarray(start, start + pieceBytes)
+    for (let start = 0; ; ) {
+      if (this.#byteCount >= this.#pieceBytes && this.#isOver()) return start === 0 ? chunk : chunk.subarray(start)
+      const end = start + this.#pieceBytes
+      const piece = start === 0 && end >= chunk.length ? chunk : chunk.subarray(start, end)
       this.#byteCount += piece.length
       reader.deliver(piece)
-      if (isLast) return undefined
+      if (end >= chunk.length) return undefined
+      start = end
     }
   }
 
@@ -52,13 +58,19 @@ class ReadTurns {
     if (this.#endsAtMs === 0) {
       this.#endsAtMs = nowMs + turnMs
       setImmediate(this.#nextTurn)
+    } else {
+      const byteCount = (this.#byteCount * pieceMs) / (nowMs - this.#lookedAtMs)
+      this.#pieceBytes = Math.floor(Math.min(Math.max(byteCount, pieceBytesMin), pieceBytesMax))
     }
+    this.#lookedAtMs = nowMs
     this.#byteCount = 0
     return nowMs >= this.#endsAtMs
   }
 
   readonly #nextTurn = (): void => {
-    this.#endsAtMs = performance.now() + turnMs
+    this.#lookedAtMs = performance.now()
+    this.#byteCount = 0
+    this.#endsAtMs = this.#lookedAtMs + turnMs
     for (let count = this.#waiting.length; count > 0 && performance.now() < this.#endsAtMs; count--) {
       const reader = this.#waiting.shift() as Reader
       const { unread } = reader

@@ -103,6 +103,8 @@ function onClose(this: Socket): void {
 
 class SocketLink implements Link, Reader {
   unread: Buffer | undefined = undefined
+  /** Node reads into fresh memory each time. */
+  readonly chunksStay = true
   readonly identity: string | undefined
   readonly #socket: Socket
   #remote: string | undefined
