@@ -8,13 +8,15 @@
  */
 import { OutputBuffer, passage } from '../protocol/output.ts'
 import type { Version } from '../protocol/packet.ts'
-import { encodePublish, type Publish } from '../protocol/packets/publish.ts'
+import { encodePublish, leavesAsItCame, type Publish } from '../protocol/packets/publish.ts'
+import { variableByteCount } from '../protocol/variable-byte-integer.ts'
 import type { Counters } from './counters.ts'
 import type { Delivery } from './deliver.ts'
 import type { Outbox } from './outbox.ts'
 import type { Recipient } from './router.ts'
 import type { Session } from './session.ts'
 
+const noBytes = Buffer.alloc(0)
 const nobody: readonly Recipient[] = []
 
 /** What a packet has at most beside topic and payload. */
@@ -35,6 +37,12 @@ export class Convoy {
   readonly #from5 = new Members(5)
   /** Those for whom each message must be looked at. */
   readonly #others: Recipient[] = []
+  /** Where all members are sent what came as it came; undefined = not so, or not known yet. */
+  #passing: OutputBuffer | undefined
+  /** Of the message that says so: the packet up to its payload, without fixed header. */
+  #headIn: Buffer = noBytes
+  #headStart = 0
+  #headBytes = 0
 
   constructor(delivery: Delivery, counters: Counters) {
     this.#delivery = delivery
@@ -69,13 +77,48 @@ export class Convoy {
     const others = this.#others
     message.isForMany = others.length > 1
     for (let i = 0; i < others.length; i++) this.#delivery.now(others[i] as Recipient, message)
+    if (others.length === 0 && this.#passing === undefined) this.#lookForPassing(message)
     return true
+  }
+
+  /**
+   * The next PUBLISH of QoS 0 of the same client, without retain flag: has it the same topic, and goes it as it came? Then
+   * nothing of it has to be decoded.
+   * @returns false when it must be read
+   */
+  takeUnread(bytes: Buffer, start: number, end: number): boolean {
+    const output = this.#passing
+    if (output === undefined || this.#bytesLeft <= 0) return false
+    const headBytes = this.#headBytes
+    if (end - start < headBytes) return false
+    const known = this.#headIn
+    const knownStart = this.#headStart
+    for (let i = 0; i < headBytes; i++) if (bytes[start + i] !== known[knownStart + i]) return false
+    // Its length came in as few bytes as possible: the frame would have been refused (protocol/frame.ts).
+    const packetBytes = 1 + variableByteCount(end - start) + end - start
+    if (packetBytes > this.#packetBytesMax) return false
+    this.#bytesLeft -= packetBytes
+    this.#messageCount++
+    passage.pass(output, bytes, end - packetBytes, end)
+    return true
+  }
+
+  #lookForPassing(message: Publish): void {
+    const members = this.#from5.count === 0 ? this.#before5 : this.#from5
+    if (members.count === 0 || members.count < this.#before5.count + this.#from5.count) return
+    if (!leavesAsItCame(message, members.version)) return
+    this.#passing = members.output
+    this.#headIn = message.bytes
+    this.#headStart = message.topicStart - 2
+    this.#headBytes = message.payloadStart - this.#headStart
   }
 
   /** Its messages go on; the next one may form another. */
   settle(): void {
     if (!this.#isFormed) return
     this.#isFormed = false
+    this.#passing = undefined
+    this.#headIn = noBytes
     this.#counters.sentMessages += this.#messageCount * (this.#before5.count + this.#from5.count)
     this.#messageCount = 0
     this.#before5.settle()
@@ -121,14 +164,14 @@ export class Convoy {
 
 /** Members who are sent the same bytes. */
 class Members {
-  readonly #version: Version
+  readonly version: Version
   readonly #outboxes: Outbox[] = []
   /** For all of them; a single one is written to at once. */
   readonly #shared = new OutputBuffer()
-  #output = this.#shared
+  output = this.#shared
 
   constructor(version: Version) {
-    this.#version = version
+    this.version = version
   }
 
   get count(): number {
@@ -137,12 +180,12 @@ class Members {
 
   join(outbox: Outbox): void {
     this.#outboxes.push(outbox)
-    this.#output = this.#outboxes.length === 1 ? outbox.output : this.#shared
+    this.output = this.#outboxes.length === 1 ? outbox.output : this.#shared
   }
 
   add(message: Publish): void {
     if (this.#outboxes.length === 0) return
-    encodePublish(this.#output, message, this.#version, 0, false, false, 0, undefined, Number.POSITIVE_INFINITY)
+    encodePublish(this.output, message, this.version, 0, false, false, 0, undefined, Number.POSITIVE_INFINITY)
   }
 
   settle(): void {
@@ -154,7 +197,7 @@ class Members {
       outboxes[0]?.written()
     }
     outboxes.length = 0
-    this.#output = this.#shared
+    this.output = this.#shared
   }
 }
 

@@ -34,6 +34,11 @@ export class IncomingPublishes {
     this.#aliases = new InboundAliases(core.settings.topicAliasMaximum)
   }
 
+  /** What the client publishes is taken as it comes. */
+  get isPlain(): boolean {
+    return this.mountpoint === '' && this.gateway === '' && this.gate === undefined
+  }
+
   /** PUBLISH. @throws PacketFault */
   receive(received: Publish, session: Session, principal: Principal): void {
     const { store, publishPath } = this.#core

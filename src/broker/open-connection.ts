@@ -39,6 +39,7 @@ import { checkAnswerFits, subscribe, unsubscribe } from './subscribe.ts'
 
 /** From this fixed header on packets are answered, or are wrong; below are PUBLISH of QoS 0 and what a server sends. */
 const publishQos1 = 0x32
+const plainPublish = 0x30
 
 /** The connection below: how it ends. */
 export interface Line {
@@ -62,6 +63,7 @@ export class OpenConnection implements Attachment {
   readonly #incoming: IncomingPublishes
   readonly #acks: AckQueue
   readonly #clientAcks: ClientAcks
+  readonly #mayStayUnread: boolean
   readonly #mount: Mount
   /** A bridge of mosquitto. */
   readonly #isBridge: boolean
@@ -97,10 +99,12 @@ export class OpenConnection implements Attachment {
     this.#incoming.gateway = mount.gateway
     outbox.useAliases(agreement.topicAliasMaximum)
     if (connect.isBridge) core.relays.add(agreement.clientId)
-    if (mount.gateway === '') return
-    const peer = new PeerView(core, principal, mount, outbox)
-    this.#incoming.gate = core.gate?.open(identity, agreement.clientId, peer)
-    outbox.gate = this.#incoming.gate
+    if (mount.gateway !== '') {
+      const peer = new PeerView(core, principal, mount, outbox)
+      this.#incoming.gate = core.gate?.open(identity, agreement.clientId, peer)
+      outbox.gate = this.#incoming.gate
+    }
+    this.#mayStayUnread = this.#incoming.isPlain
   }
 
   // ---- packets in ----
@@ -110,6 +114,8 @@ export class OpenConnection implements Attachment {
     const { version } = this.outbox
     // Only QoS 0 travels together: whatever has an answer comes behind what was published before it.
     if (header >= publishQos1) this.#core.publishPath.settle()
+    else if (header === plainPublish && this.#mayStayUnread && this.#core.publishPath.publishUnread(bytes, start, end))
+      return
     if (header >> 4 === PacketType.publish) {
       const publish = decodePublish(bytes, start, end, header & 15, version, this.#topics)
       this.#incoming.receive(publish, this.session, this.principal)

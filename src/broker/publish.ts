@@ -111,6 +111,16 @@ export class PublishPath {
     this.#take(message, session)
   }
 
+  /**
+   * PUBLISH of QoS 0 without flags, of the client that the chunk is from, whose messages are taken as they are.
+   * @returns false when it must be decoded and published
+   */
+  publishUnread(bytes: Buffer, start: number, end: number): boolean {
+    if (!this.#convoy.takeUnread(bytes, start, end)) return false
+    this.#counters.receivedMessages++
+    return true
+  }
+
   /** Whether a message that may be numbered goes on; if not, what to acknowledge it with is decided. */
   #admit(message: Publish, delayed: DelayedTopic | undefined, gate: GateLink): boolean {
     // Nothing may be recognised later that is refused now.

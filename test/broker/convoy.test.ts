@@ -73,6 +73,7 @@ async function relay(
   subscribers: readonly Subscribing[],
   version: Version,
   keepsQos0: boolean,
+  isMounted: boolean,
 ): Promise<object> {
   const queueLimits = keepsQos0 ? { ...noQueueLimits, keepsQos0: true, countMax: 1000 } : noQueueLimits
   const broker = await TestBroker.start({ settings: { outputBytesMax: 8000, queueLimits, receiveMaximum: 1000 } })
@@ -83,7 +84,7 @@ async function relay(
     client.link.isStuck = how === 'stuck'
     return client
   })
-  const publisher = broker.connect({ clientId: 'p', version })
+  const publisher = broker.connect({ clientId: 'p', version }, isMounted ? { mountpoint: 'b/' } : {})
   publisher.subscribe('a', version === 5 ? { noLocal: true } : {})
   for (const chunk of chunks) publisher.sendBytes(chunkOf(chunk, version))
   const { sentMessages, sentBytes, receivedMessages, storedMessages, dropped } = broker.broker.counters
@@ -105,11 +106,12 @@ t.test('together or one by one: everybody is sent the same bytes, and the same i
       fc.array(subscribing, { minLength: 1, maxLength: 8 }),
       fc.constantFrom<Version>(4, 5),
       fc.constantFrom(false, false, true),
-      async (chunks, subscribers, version, keepsQos0) => {
+      fc.constantFrom(false, false, false, true),
+      async (chunks, subscribers, version, keepsQos0, isMounted) => {
         passage.open = open
-        const together = await relay(chunks, subscribers, version, keepsQos0)
+        const together = await relay(chunks, subscribers, version, keepsQos0, isMounted)
         passage.open = () => undefined
-        const oneByOne = await relay(chunks, subscribers, version, keepsQos0)
+        const oneByOne = await relay(chunks, subscribers, version, keepsQos0, isMounted)
         return JSON.stringify(together) === JSON.stringify(oneByOne)
       },
     ),

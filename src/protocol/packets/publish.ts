@@ -335,6 +335,12 @@ function cameSo(publish: Publish, version: Version, retain: boolean, from: numbe
   return version < 5 || bytes[topicEnd] === 0
 }
 
+/** Whether a message that was just decoded is sent to `version` byte for byte as it came: QoS 0, without properties or flags. */
+export function leavesAsItCame(publish: Publish, version: Version): boolean {
+  const bodyBytes = publish.payloadEnd - publish.topicStart + 2
+  return cameSo(publish, version, false, publish.payloadEnd - bodyBytes - variableByteCount(bodyBytes) - 1, bodyBytes)
+}
+
 const lastImage = new PublishImage()
 
 /** Up to here a loop is faster than the call into the runtime. */
