@@ -1,5 +1,5 @@
-/** The built broker, started on a disk that is full: it runs, says so, and goes on by itself. */
-import { execFileSync } from 'node:child_process'
+/** The built broker, started on a disk that is full or read-only: it runs, says so, and goes on by itself. */
+import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -9,10 +9,12 @@ import { fill, mountSmall, sleep, World } from './sick-disk-world.ts'
 
 if (!existsSync(builtFile)) execFileSync('npm', ['run', 'build'], { stdio: 'ignore' })
 t.setTimeout(230_000)
+/** They mostly wait. */
+t.jobs = 3
 
 const noSpaceLeftAlone = { TIDEGATE_STORE__FREE_BYTES_MIN: '0', TIDEGATE_STORE__FREE_PERCENT_MIN: '0' }
 
-t.test('a broker starts on a full disk, and keeps messages once there is space', async (t) => {
+t.test('a broker starts on a full disk, and keeps messages once there is space', { buffered: true }, async (t) => {
   const mount = mountSmall(t, '3m')
   if (mount === undefined) return
   fill(join(mount, 'ballast'))
@@ -34,7 +36,7 @@ t.test('a broker starts on a full disk, and keeps messages once there is space',
   t.strictSame(await world.waiting(1), ['m5'])
 })
 
-t.test('what a store holds can be read although the broker starts on a full disk', async (t) => {
+t.test('what a store holds can be read although the broker starts on a full disk', { buffered: true }, async (t) => {
   const mount = mountSmall(t, '3m')
   if (mount === undefined) return
   const world = await World.start(t, { dataDir: mount, env: noSpaceLeftAlone })
@@ -58,3 +60,72 @@ t.test('what a store holds can be read although the broker starts on a full disk
   await world.alarmEnds('disk_full')
   await world.taken(9001)
 })
+
+const readOnly = {
+  alarm: 'store_failed',
+  begin: ({ dataDir }: World) => remount(dataDir, 'ro'),
+  end: ({ dataDir }: World) => remount(dataDir, 'rw'),
+}
+const fullWithoutReserve = {
+  alarm: 'disk_full',
+  begin: ({ dataDir, database }: World) => {
+    rmSync(`${database}-reserve`)
+    fill(join(dataDir, 'ballast'))
+  },
+  end: ({ dataDir }: World) => rmSync(join(dataDir, 'ballast')),
+}
+
+for (const [title, signal, outage] of [
+  ['that was stopped can be read on a read-only file system', 'SIGTERM', readOnly],
+  ['that was killed can be read on a read-only file system', 'SIGKILL', readOnly],
+  ['can be read on a full disk without the reserve', 'SIGTERM', fullWithoutReserve],
+] as const) {
+  t.test(`a store ${title}, and written once that can be`, { buffered: true }, async (t) => {
+    const mount = mountSmall(t, '3m')
+    if (mount === undefined) return
+    const world = await World.start(t, { dataDir: mount, env: noSpaceLeftAlone })
+    await world.taken(1)
+    world.publisher.publish('kept', 'retained', 1, 2, true)
+    await world.publisher.until(() => world.publisher.answers.has(2))
+    await world.node.end(signal)
+    outage.begin(world)
+    await world.start('full')
+    const watcher = await Peer.connect(world.node.port, 'watcher')
+    // It takes effect at once; its answer waits for the disk.
+    watcher.subscribe('$SYS/brokers/+/alarms/+', 0).catch(() => undefined)
+    const retained = ['-p', `${world.node.port}`, '-t', 'kept', '-C', '1', '-W', '20']
+    t.equal(execFileSync('mosquitto_sub', retained, { encoding: 'utf8' }), 'retained\n')
+    t.strictSame(await world.waiting(1), ['m1'])
+    await world.refused(3)
+    outage.end(world)
+    await watcher.until(() => watcher.received.some(({ topic }) => topic.endsWith('/deactivate')))
+    t.match(watcher.received.at(-1)?.payload, `"name":"${outage.alarm}"`)
+    await world.taken(5)
+    await world.restart()
+    t.strictSame(await world.waiting(1), ['m5'], 'what was given out meanwhile was written down')
+  })
+}
+
+t.test(
+  'a start is refused with the reason where what is stored cannot be read without writing',
+  { buffered: true },
+  async (t) => {
+    const mount = mountSmall(t, '8m')
+    if (mount === undefined) return
+    const world = await World.start(t, { dataDir: mount, env: noSpaceLeftAlone })
+    await world.taken(1)
+    await world.node.end('SIGKILL')
+    rmSync(`${world.database}-shm`)
+    remount(mount, 'ro')
+    // Without what the test runner gives every process it knows of.
+    const args = ['-i', `TIDEGATE_DATA_DIR=${mount}`, process.execPath, builtFile, 'edge']
+    const { status, stderr } = spawnSync('env', args, { encoding: 'utf8', timeout: 30_000 })
+    t.equal(status, 2)
+    t.match(stderr, new RegExp(`^tidegate: the data directory .*${world.database}: the file system is read-only`, 'm'))
+    t.match(stderr, 'writable')
+  },
+)
+
+function remount(mount: string, mode: 'ro' | 'rw'): void {
+  execFileSync('mount', ['-o', `remount,${mode}`, mount])
+}

@@ -6,6 +6,7 @@
  * Start and end are promises; the statements of the hot path answer through callbacks.
  */
 import { createRequire } from 'node:module'
+import { pathToFileURL } from 'node:url'
 import type { Database, Statement as SqliteStatement } from 'sqlite3'
 
 // Loaded as the CommonJS module that it is: importing it would cost megabytes for finding out its exports.
@@ -22,6 +23,14 @@ export function isSqliteError(error: unknown): error is SqliteError {
   return error instanceof Error && 'code' in error && String(error.code).startsWith('SQLITE_')
 }
 
+type Mode = 'create' | 'read' | 'read alone'
+
+const openFlags: Record<Mode, number> = {
+  create: sqlite3.OPEN_READWRITE | sqlite3.OPEN_CREATE,
+  read: sqlite3.OPEN_READONLY,
+  'read alone': sqlite3.OPEN_READONLY | sqlite3.OPEN_URI,
+}
+
 /** How long a statement waits for a lock that somebody outside holds, before it fails with SQLITE_BUSY. */
 const busyTimeoutMs = 250
 
@@ -33,11 +42,15 @@ export class Connection {
     this.#database = database
   }
 
-  /** Rejects with a SqliteError. @param mode `create` makes the file when it is missing */
-  static open(path: string, mode: 'create' | 'read'): Promise<Connection> {
-    const flags = mode === 'read' ? sqlite3.OPEN_READONLY : sqlite3.OPEN_READWRITE | sqlite3.OPEN_CREATE
+  /**
+   * Rejects with a SqliteError.
+   * @param mode `create` makes the file when it is missing; `read alone` takes no lock and looks at no other file, and is
+   * for one that nobody writes to
+   */
+  static open(path: string, mode: Mode): Promise<Connection> {
+    const name = mode === 'read alone' ? `${pathToFileURL(path).href}?immutable=1` : path
     return new Promise((resolve, reject) => {
-      const database = new sqlite3.Database(path, flags, (error) => {
+      const database = new sqlite3.Database(name, openFlags[mode], (error) => {
         if (error !== null) return reject(error)
         database.configure('busyTimeout', busyTimeoutMs)
         resolve(new Connection(database))

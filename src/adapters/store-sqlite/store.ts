@@ -74,14 +74,17 @@ export interface SqliteStoreOptions {
 }
 
 /** What `openSqliteStore` has opened. */
-export interface StoreParts {
+export interface Opened {
   readonly files: StoreFiles
-  /** undefined while the store is absent. */
+  /** undefined while the store cannot be written. */
   readonly lock: Lock | undefined
-  /** Set when the store could not be made yet: nothing is written to `files`, which stand in for it. */
+  /** Set while nothing can be written: `files` are only read, or stand in for a store that is not there yet. */
   readonly absence: Absence | undefined
   /** What was wrong with the file. */
   readonly damage: Damage | undefined
+}
+
+export interface StoreParts extends Opened {
   /** Closes the files, puts what was damaged or deleted in order, and opens them anew. Rejects when it cannot. */
   readonly replaceFiles: (old: OldFiles) => Promise<{ files: StoreFiles; damage: Damage }>
 }
@@ -89,8 +92,11 @@ export interface StoreParts {
 export interface Absence {
   /** Why nothing can be written. */
   readonly error: SqliteError
-  /** Makes the store where it belongs and closes the other one. Rejects with a Failure as long as that cannot be done. */
-  readonly end: () => Promise<{ files: StoreFiles; lock: Lock }>
+  /**
+   * Opens the store where it belongs and closes what was there. Rejects with a Failure as long as that cannot be done;
+   * when it fails half-way, what it answers has an absence, too.
+   */
+  readonly end: () => Promise<Opened>
 }
 
 export interface OldFiles {
@@ -350,11 +356,12 @@ export class SqliteStore implements Store {
 
   async #endAbsence(absence: Absence): Promise<void> {
     try {
-      const { files, lock } = await absence.end()
-      this.#files = files
-      this.#lock = lock
-      this.log.readFrom(files.logStatements)
-      this.#absence = undefined
+      const opened = await absence.end()
+      this.#files = opened.files
+      this.#lock = opened.lock
+      this.#absence = opened.absence
+      this.log.readFrom(opened.files.logStatements)
+      if (opened.damage !== undefined) this.#owner?.onDamage?.(limited(opened.damage, this.log.durableSeq))
     } catch (error) {
       if (!(error instanceof Failure)) throw error
     }
