@@ -19,7 +19,7 @@ const usage = `npm run bench -- [--only NAME] [--seconds 2] [--runs 3] [--soak M
   --only     workloads whose name begins with NAME: ${workloads.map(({ name }) => name).join(', ')}
   --seconds  how long each is measured
   --runs     of which the median counts
-  --soak     MINUTES of a mix at half speed instead: does memory stay where it is?
+  --soak     MINUTES of a mix at half speed instead: does memory stay where it is? Ends with 1 when it does not
 The whole table with medians of 5, in less than 20 minutes: npm run bench -- --runs 5`
 
 const { values } = parseArgs({
@@ -71,7 +71,9 @@ async function bench(): Promise<void> {
 async function soakOnce(minutes: number): Promise<void> {
   const generator = new Generator()
   try {
-    record({ soak: await soak(generator, workloads, minutes) })
+    const result = await soak(generator, workloads, minutes)
+    record({ soak: result })
+    if (!result.isPassed) process.exitCode = 1
   } finally {
     generator.remove()
   }
