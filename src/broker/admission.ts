@@ -11,7 +11,7 @@
  * authenticating, claiming: nothing of the client is read until the answer is there. challenged: its AUTH is waited for.
  */
 import { must, unreachable } from '../lib/assert.ts'
-import type { AuthenticationStep, Principal } from '../ports/auth.ts'
+import type { AuthenticationStep, ConnectRequest, Principal } from '../ports/auth.ts'
 import { gatewayLevel } from '../ports/gateway-topics.ts'
 import type { Link, ListenerTraits } from '../ports/transport.ts'
 import type { Auth, Connect } from '../protocol/packet.ts'
@@ -97,19 +97,8 @@ export class Admission {
   }
 
   #askAuthenticator(): void {
-    const { clientId, username, password } = this.#connect
-    const link = this.#link
-    const request = {
-      clientId,
-      username,
-      password,
-      identity: link.identity,
-      // A system call, for those who want to know it.
-      get remote() {
-        return link.remote
-      },
-      listener: this.#traits,
-    }
+    const { username } = this.#connect
+    const request = new Question(this.#connect, this.#link, this.#traits)
     this.#core.authenticator.authenticate(request, (reasonCode) => {
       if (reasonCode === ReasonCode.success) this.#claim(username, undefined)
       else this.#refuse(reasonCode)
@@ -186,5 +175,29 @@ export class Admission {
 
   #refuse(reasonCode: ReasonCode, why = '', serverReference?: string): void {
     this.#tell({ kind: 'refused', reasonCode, why, serverReference })
+  }
+}
+
+/** What the authenticator is asked. */
+class Question implements ConnectRequest {
+  readonly clientId: string
+  readonly username: string | undefined
+  readonly password: Buffer | undefined
+  readonly identity: string | undefined
+  readonly listener: ListenerTraits
+  readonly #link: Link
+
+  constructor({ clientId, username, password }: Connect, link: Link, listener: ListenerTraits) {
+    this.clientId = clientId
+    this.username = username
+    this.password = password
+    this.identity = link.identity
+    this.listener = listener
+    this.#link = link
+  }
+
+  /** A system call, for those who want to know it. */
+  get remote(): string {
+    return this.#link.remote
   }
 }

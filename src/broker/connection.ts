@@ -22,6 +22,7 @@ import { passage } from '../protocol/output.ts'
 import {
   type Auth,
   type Connack,
+  type ConnackProperties,
   type Connect,
   type ControlPacket,
   PacketType,
@@ -219,7 +220,7 @@ export class Connection implements LinkOwner, Line {
 
   #open(admitted: Admitted): void {
     const core = this.#core
-    const { connect, agreement, mount, extended, authenticationData, principal } = admitted
+    const { connect, agreement, mount, principal } = admitted
     const opened = core.sessions.open(admitted.request, admitted.epoch)
     if (opened === undefined) {
       this.#refuse(ReasonCode.serverUnavailable, 'the client connected again meanwhile')
@@ -237,10 +238,7 @@ export class Connection implements LinkOwner, Line {
       type: PacketType.connack,
       sessionPresent: isPresent, // [MQTT-3.2.2-2] [MQTT-3.2.2-3]
       reasonCode: ReasonCode.success,
-      properties: {
-        ...greeted(connect, mount, agreement.connackProperties, core.clock.nowMs()),
-        ...extended?.properties(authenticationData),
-      },
+      properties: connect.version < 5 ? undefined : this.#greeting(admitted),
     })
     if (!isAnswered) {
       core.log.info(this.#facts(), 'client takes no packet as large as CONNACK')
@@ -252,6 +250,13 @@ export class Connection implements LinkOwner, Line {
     if (core.log.isLevelEnabled('debug')) core.log.debug(this.#facts(), 'client connected')
     core.sysTopics?.connected(principal, connect, agreement, this.#link)
     core.delivery.attached(session, open)
+  }
+
+  #greeting({ connect, agreement, mount, extended, authenticationData }: Admitted): ConnackProperties {
+    return {
+      ...greeted(connect, mount, agreement.connackProperties, this.#core.clock.nowMs()),
+      ...extended?.properties(authenticationData),
+    }
   }
 
   /** Not before somebody wants to read them: where a link comes from is a question to the system. */

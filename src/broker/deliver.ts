@@ -156,12 +156,16 @@ export class Delivery {
   /** The client is there: sends again what it has not acknowledged [MQTT-4.4.0-1], then goes on in the log. */
   attached(session: Session, attachment: Attachment): void {
     session.attachment = attachment
-    // In the order of the log: what an earlier run had sent may have an older packet id than a message before it.
+    if (session.window.count > 0) this.#sendAllAgain(session, attachment)
+    session.reader = session.isDurable ? 'catching-up' : 'live'
+    this.advance(session)
+  }
+
+  /** In the order of the log: what an earlier run had sent may have an older packet id than a message before it. */
+  #sendAllAgain(session: Session, attachment: Attachment): void {
     const { window } = session
     const packetIds = [...window.packetIds()].sort((one, other) => window.seqOf(one) - window.seqOf(other))
     for (const packetId of packetIds) this.#sendAgain(session, attachment, packetId)
-    session.reader = session.isDurable ? 'catching-up' : 'live'
-    this.advance(session)
   }
 
   detached(session: Session): void {

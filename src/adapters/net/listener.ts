@@ -113,16 +113,19 @@ export class SocketListener implements NetListener {
     this.#linkCount++
     ;(socket as AcceptedSocket)[listenerOf] = this
     socket.on('close', onClose)
-    this.#opening.add(socket)
+    let isOpen = false
     this.#openLink(
       socket,
       peer,
       (link) => {
+        isOpen = true
         this.#opening.delete(socket)
         return this.#acceptor.accept(link, this.#traits)
       },
       (reason) => this.refusals.add(peer.remote ?? remoteOf(socket), reason),
     )
+    // Most are a link at once.
+    if (!isOpen) this.#opening.add(socket)
   }
 
   closed(socket: Socket): void {
