@@ -39,6 +39,8 @@ const shares: Readonly<Record<Lane, number>> = {
  * what comes in meanwhile, a command among it, waits for no more than a turn.
  */
 const perTurnMax = 64
+/** And for no longer, however slow the machine is, or the code while it is new. */
+const turnMsMax = 2
 
 /** Lanes share a connection, so each has packet ids of its own. Those beyond are for SUBSCRIBE. */
 const packetIdsPerLane = 16_000
@@ -81,6 +83,8 @@ export class Sender implements Outlet {
   #onlineSinceMs = 0
   #waiting: Timer | undefined
   #isResuming = false
+  /** When the first message of this turn was sent. */
+  #turnSinceMs = 0
   /** Not everything that waits is sent. */
   #isThinning = false
   forwardedCount = 0
@@ -230,8 +234,10 @@ export class Sender implements Outlet {
   }
 
   roomFor(lane: Lane): number {
-    const ofTurn = perTurnMax - (this.#lanes[lane] as LaneSender).turnCount
+    const { turnCount } = this.#lanes[lane] as LaneSender
+    const ofTurn = perTurnMax - turnCount
     if (ofTurn <= 0) return 0
+    if (turnCount > 0 && this.#clock.nowMs() - this.#turnSinceMs > turnMsMax) return 0
     const waitMs = this.#pacer.waitMs
     if (waitMs > 0) {
       this.#waiting ??= this.#clock.after(waitMs, () => {
@@ -377,6 +383,7 @@ export class Sender implements Outlet {
   #resumeSoon(): void {
     if (this.#isResuming) return
     this.#isResuming = true
+    this.#turnSinceMs = this.#clock.nowMs()
     this.#clock.afterTurn(() => {
       this.#isResuming = false
       for (const lane of this.#lanes) lane.turnCount = 0

@@ -5,40 +5,87 @@ import { Health } from '../../src/bridge/health.ts'
 import { Pacer } from '../../src/bridge/pacer.ts'
 import { VirtualClock } from '../fakes/virtual-clock.ts'
 
-function rounds(pacer: Pacer, clock: VirtualClock, count: number, roundTripMs: number): void {
-  for (let n = 1; n <= count; n++) {
-    pacer.sent(n)
-    clock.advanceMs(roundTripMs)
-    pacer.acknowledged(n)
+/** Each sends what the window allows, which is all there when the timed one is. */
+function rounds(pacer: Pacer, clock: VirtualClock, count: number, roundTripMs: (window: number) => number): void {
+  for (let round = 0; round < count; round++) {
+    const { window } = pacer
+    const ms = roundTripMs(window)
+    pacer.sent(1)
+    clock.advanceMs(ms)
+    for (let n = 2; n <= window; n++) pacer.acknowledged(n)
+    pacer.acknowledged(1)
   }
 }
 
-t.test('the window opens while answers are quick and closes when they become slow', async (t) => {
+/** A line with a queue: answers take no less than `ms`, and `perMs` messages go over it in a millisecond. */
+function line(ms: number, perMs: number): (window: number) => number {
+  return (window) => Math.max(ms, window / perMs)
+}
+
+function newPacer(windowMax: number): { pacer: Pacer; clock: VirtualClock } {
   const clock = new VirtualClock()
   const pacer = new Pacer(clock, undefined)
-  pacer.connected(512)
+  pacer.connected(windowMax)
+  return { pacer, clock }
+}
+
+t.test('the window opens while answers are quick, and half of the line again is under way', async (t) => {
+  const { pacer, clock } = newPacer(4096)
   t.equal(pacer.window, 64, 'a new line is tried first')
-  rounds(pacer, clock, 10, 50)
-  t.equal(pacer.window, 512, 'and trusted soon')
-  rounds(pacer, clock, 3, 400)
-  t.equal(pacer.window, Math.floor(512 * 0.7 ** 3))
-  rounds(pacer, clock, 5, 100)
-  t.equal(pacer.window, Math.floor(512 * 0.7 ** 3), 'neither quick nor slow')
-  rounds(pacer, clock, 100, 50)
-  t.equal(pacer.window, 512)
+  // 200 messages fill this one.
+  rounds(pacer, clock, 60, line(10, 20))
+  t.equal(pacer.window, 300)
+  rounds(pacer, clock, 20_000, line(10, 20))
+  t.ok(pacer.window <= 300, 'a queue does not become usual, however long it stands')
+})
+
+t.test('the window is that of the connection on a long line', async (t) => {
+  const { pacer, clock } = newPacer(1024)
+  rounds(pacer, clock, 60, line(100, 20))
+  t.equal(pacer.window, 1024)
   for (let n = 0; n < 100; n++) pacer.slowDown()
-  t.equal(pacer.window, 4, 'never shut')
+  t.equal(pacer.window, 4, 'the remote side has enough; never shut')
   pacer.connected(2)
   t.equal(pacer.window, 2, 'mosquitto#3002: no more than the Receive Maximum')
 })
 
-t.test('on a line that answers at once nothing is slow', async (t) => {
-  const clock = new VirtualClock()
-  const pacer = new Pacer(clock, undefined)
-  pacer.connected(512)
-  rounds(pacer, clock, 20, 1)
-  rounds(pacer, clock, 20, 25)
+t.test('an answer that is slow now and then says nothing', async (t) => {
+  const { pacer, clock } = newPacer(512)
+  rounds(pacer, clock, 60, line(50, 20))
+  let number = 0
+  for (let n = 0; n < 100; n++) {
+    rounds(pacer, clock, 1, () => (++number % 3 === 0 ? 500 : 50))
+    if (n % 3 === 0) continue
+    t.ok(pacer.window === 512 || pacer.window === 128, 'all of it, or a quarter to look what is usual')
+  }
+})
+
+t.test('a line that became longer is used as before, one that became slow is not filled', async (t) => {
+  const { pacer, clock } = newPacer(512)
+  rounds(pacer, clock, 100, line(20, 20))
+  rounds(pacer, clock, 100, line(300, 20))
   t.equal(pacer.window, 512)
+  rounds(pacer, clock, 300, line(50, 1))
+  t.ok(pacer.window >= 50 && pacer.window <= 75, `${pacer.window}, where 50 fill the line`)
+})
+
+t.test('a slow line is tried gently', async (t) => {
+  const { pacer, clock } = newPacer(1024)
+  // 10 messages fill it, and 64 are a queue from the beginning.
+  rounds(pacer, clock, 600, line(100, 0.1))
+  t.ok(pacer.window >= 10 && pacer.window <= 20, `${pacer.window}`)
+})
+
+t.test('a few live messages say nothing about the window', async (t) => {
+  const { pacer, clock } = newPacer(1024)
+  rounds(pacer, clock, 60, line(10, 40))
+  const { window } = pacer
+  for (let n = 0; n < 1000; n++) {
+    pacer.sent(1)
+    clock.advanceMs(100)
+    pacer.acknowledged(1)
+  }
+  t.equal(pacer.window, window)
 })
 
 t.test('an asked rate is kept, with its burst after a pause', async (t) => {

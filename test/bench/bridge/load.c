@@ -90,6 +90,7 @@ static void live(unsigned from, unsigned to, double rate, const char *topic) {
   static double took_us[LIVE_MAX];
   static uint8_t out[65536];
   char above[16], below[16];
+  signal(SIGTERM, on_term);
   snprintf(above, sizeof above, "a%d", (int)getpid());
   snprintf(below, sizeof below, "b%d", (int)getpid());
   struct client *subscriber = open_client(to, above, 1), *publisher = open_client(from, below, 1);
@@ -97,7 +98,6 @@ static void live(unsigned from, unsigned to, double rate, const char *topic) {
   size_t topic_length = strlen(topic), used, head, length;
   unsigned sent = 0, received = 0;
   subscribe(subscriber, topic);
-  signal(SIGTERM, on_term);
   for (double start = now_s(), end = 0; end == 0 || (received < sent && now_s() - end < 30);) {
     if (is_over && end == 0) end = now_s();
     for (; end == 0 && sent < (now_s() - start) * rate; sent++) {
