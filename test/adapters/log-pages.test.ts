@@ -96,6 +96,20 @@ t.test('memory is bounded: the pages used last are kept', (t) => {
   t.end()
 })
 
+t.test('a page of a lane that was read to its end is let go, others stay for who comes later', (t) => {
+  const file = new PagedFile()
+  for (const lane of [2, undefined] as const) {
+    file.pages.load(lane, 1, () => {})
+    file.answer()
+    const page = file.pages.find(lane, 1)
+    if (page === undefined) throw new Error('it is here')
+    file.pages.passed(page)
+  }
+  t.equal(file.pages.find(2, 1), undefined)
+  t.equal(file.pages.find(undefined, 1)?.lastSeq, 10)
+  t.end()
+})
+
 t.test('a page that cannot be read is told to all, and read anew by the next', (t) => {
   const failure = new Failure('ERR_STORE_READ', 'tidegate.db')
   let asked = 0

@@ -72,6 +72,14 @@ export class LogPages {
     return page
   }
 
+  /**
+   * Somebody has read `page` to its end. Lanes are read by bridges, seldom by two, and what is forgotten before the
+   * next collection costs no memory; other pages stay for sessions that come back together.
+   */
+  passed(page: LogPage): void {
+    if (page.lane !== undefined) this.keep((other) => other !== page)
+  }
+
   /** Forgets the pages that `isNeeded` says no to. */
   keep(isNeeded: (page: LogPage) => boolean): void {
     if (this.#pages.every(isNeeded)) return

@@ -281,6 +281,7 @@ export class SqliteMessageLog implements MessageLog {
     }
     const reached = selected.at(-1)?.seq ?? lastSeq
     if (reached > messages.keyAt(messages.count >> 4)) this.#readAhead(page)
+    if (reached >= lastSeq) this.#pages.passed(page)
     // Empty when all of it was trimmed meanwhile.
     if (selected.length === 0) this.read(lastSeq + 1, limit, answer)
     else answer(selected, undefined)
