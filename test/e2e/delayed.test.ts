@@ -33,7 +33,7 @@ t.test('delayed messages are listed and cancelled, and the others come in their 
   t.match(again.stdout, `nothing waits under ${id}`)
 
   t.equal(await received, 'valve/soon soon')
-  const left = await runCommand(['ctl', 'delayed', 'list', ...where])
+  const left = await runCommand(['ctl', 'delayed', ...where])
   t.match(left.stdout, 'valve/late')
   t.notMatch(left.stdout, /never|soon/)
 })

@@ -7,16 +7,17 @@ export interface ControlOptions {
   readonly json?: true
 }
 
-/** A command that asks one thing and prints the answer, for people or as JSON. */
+/** A command that asks one thing and prints the answer, for people or as JSON. @param isDefault of several, the one meant */
 export function question<Answer>(
   control: Command,
   name: string,
   summary: string,
   path: string,
   show: (answer: Answer) => void,
+  isDefault = false,
 ): void {
   control
-    .command(name)
+    .command(name, { isDefault })
     .description(summary)
     .option('--data-dir <directory>', 'data_dir of the broker (default: TIDEGATE_DATA_DIR, or where it usually is)')
     .option('--json', 'print JSON')

@@ -34,7 +34,7 @@ export function addControl(program: Command): void {
 
 function addDelayed(control: Command): void {
   const delayed = control.command('delayed').description('messages that wait for their time')
-  question(delayed, 'list', 'those that are due next', '/delayed', printDelayed)
+  question(delayed, 'list', 'those that are due next; meant when nothing is said', '/delayed', printDelayed, true)
   delayed
     .command('cancel <id>')
     .description('drop one of them; its id is in the list')
