@@ -35,6 +35,12 @@ export class OutputBuffer {
   /** Room that a fresh tail has. */
   #tailBytes = tailBytesMin
   #isLong = false
+  readonly #isWhole: boolean
+
+  /** @param isWhole all of it stays one piece, in which `length` is a place */
+  constructor(isWhole = false) {
+    this.#isWhole = isWhole
+  }
 
   get byteCount(): number {
     return this.#segmentByteCount + this.length
@@ -46,7 +52,7 @@ export class OutputBuffer {
   }
 
   #makeRoom(byteCount: number): void {
-    if (this.length >= closedBytesMin) {
+    if (!this.#isWhole && this.length >= closedBytesMin) {
       this.#closeTail()
       this.bytes = empty
       this.#isLong = true

@@ -83,8 +83,8 @@ const none = Buffer.alloc(0)
 
 /** Heads are written as bytes: strings that are put together live until the commit and cost more than all else of it. */
 export class MessagePacker {
-  readonly #out = new OutputBuffer()
-  readonly #heads = new OutputBuffer()
+  readonly #out = new OutputBuffer(true)
+  readonly #heads = new OutputBuffer(true)
   #publisher: string | undefined
   /** Where the last publisher stands in `#heads`, as JSON. Publishers come in runs. */
   #publisherStart = 0
