@@ -35,8 +35,10 @@ import { GroupCommit } from './group-commit.ts'
 import { loadRecords } from './load.ts'
 import type { Lock } from './lock.ts'
 import { type LogExtent, type LogStatements, SqliteMessageLog } from './message-log.ts'
+import { type Join, recordStores } from './record-stores.ts'
 import { isDamage } from './salvage.ts'
 import { pageBytes } from './schema.ts'
+import { SpaceGuard } from './space-guard.ts'
 
 /**
  * How long the file may hold what was trimmed, and how far the timeline is written ahead. Both cost pages beside those of
@@ -46,9 +48,6 @@ const tidyMs = 10_000
 
 /** Whether the files are still there, and how much space is left, is looked at no more often. */
 const lookIntervalMs = 1000
-
-/** Short of space, the broker goes on when there is so much more than it must leave. */
-const enoughAgain = 1.1
 
 /** Seqs are set aside in such runs before messages get them that a power cut may take. */
 const seqsAhead = 65_536
@@ -128,8 +127,7 @@ export class SqliteStore implements Store {
   #absence: Absence | undefined
   readonly #path: string
   readonly #watch: FileWatch
-  readonly #freeBytesMin: number
-  readonly #freePercentMin: number
+  readonly #space: SpaceGuard
   readonly #clock: SystemClock
   readonly #commits: GroupCommit
   readonly #claims = new SoleClaims()
@@ -138,7 +136,6 @@ export class SqliteStore implements Store {
   #isShrinkDue = false
   #trimTimer: Timer | undefined
   #trimmedSeq: Seq
-  #spaceTimer: Timer | undefined
   #nextTidyMs = Number.NEGATIVE_INFINITY
   #closed: Promise<void> | undefined
   #owner: StoreOwner | undefined
@@ -146,8 +143,6 @@ export class SqliteStore implements Store {
   #seqCeiling: Seq
   /** A statement met damage. */
   #isDamaged = false
-  /** Less space is left than is to be left. */
-  #isSpaceShort = false
   #nextLookMs = Number.NEGATIVE_INFINITY
   readonly #pace = new CommitPace()
   readonly #budget: FlashBudget | undefined
@@ -159,8 +154,18 @@ export class SqliteStore implements Store {
     this.#absence = parts.absence
     this.#path = options.path
     this.#watch = new FileWatch(options.path)
-    this.#freeBytesMin = options.freeBytesMin ?? 0
-    this.#freePercentMin = options.freePercentMin ?? 0
+    this.#space = new SpaceGuard({
+      path: options.path,
+      freeBytesMin: options.freeBytesMin ?? 0,
+      freePercentMin: options.freePercentMin ?? 0,
+      clock: options.clock,
+      watch: this.#watch,
+      spareBytes: () => this.#spareBytes(),
+      onShort: (failure) => this.#owner?.onFailure(failure),
+      onEnough: () => {
+        if (this.#commits.isWritable) this.#owner?.onRecovered()
+      },
+    })
     this.#clock = options.clock
     this.#log = options.log
     this.#trimmedSeq = parts.files.extent.trimmedSeq
@@ -188,28 +193,13 @@ export class SqliteStore implements Store {
       trim: () => this.#trimSoon(),
       readError: (error) => this.#onReadError(error),
     })
-    this.sessions = sessionStore(join, this.#claims)
-    this.inbox = {
-      put: (clientId, packetId) => join().putInbox(clientId, packetId),
-      release: (clientId, packetId) => join().releaseInbox(clientId, packetId),
-      clear: (clientId) => join().clearInbox(clientId),
-    }
-    this.retained = {
-      set: (publish, durability) => join(durability).setRetained(publish.own()),
-      clear: (topic, durability) => join(durability).clearRetained(topic),
-    }
-    this.marks = { set: (key, mark, durability) => join(durability).setMark(key, mark) }
-    this.delays = {
-      put: (record) => {
-        record.message.own()
-        join().putDelay(record)
-      },
-      remove: (id) => join().removeDelay(id),
-    }
-    this.ledger = {
-      put: (record) => join('ram').putLoss(record),
-      remove: (number) => join('ram').removeLoss(number),
-    }
+    const records = recordStores(join, this.#claims)
+    this.sessions = records.sessions
+    this.inbox = records.inbox
+    this.retained = records.retained
+    this.marks = records.marks
+    this.delays = records.delays
+    this.ledger = records.ledger
   }
 
   get lastTicket(): Ticket {
@@ -221,7 +211,7 @@ export class SqliteStore implements Store {
   }
 
   get isWritable(): boolean {
-    return this.#commits.isWritable && !this.#isSpaceShort
+    return this.#commits.isWritable && !this.#space.isShort
   }
 
   follow(): Ticket {
@@ -242,7 +232,7 @@ export class SqliteStore implements Store {
       },
       onFailure: (failure) => owner.onFailure(failure),
       onRecovered: () => {
-        if (!this.#isSpaceShort) owner.onRecovered()
+        if (!this.#space.isShort) owner.onRecovered()
       },
     }
   }
@@ -272,7 +262,7 @@ export class SqliteStore implements Store {
 
   async #close(): Promise<void> {
     this.#trimTimer?.cancel()
-    this.#spaceTimer?.cancel()
+    this.#space.stop()
     try {
       await this.#commits.close()
       await this.#write(new Batch(0), 'last')
@@ -334,7 +324,7 @@ export class SqliteStore implements Store {
     if (!isLookDue && !this.#isDamaged) return
     if (this.#nextLookMs === Number.NEGATIVE_INFINITY) await this.#watch.begin()
     this.#nextLookMs = nowMs + lookIntervalMs
-    await this.#lookAtSpace()
+    await this.#space.look()
     if (this.#budget !== undefined) {
       const writtenBytes = await writtenByProcess()
       if (writtenBytes !== undefined) this.#budget.observe(writtenBytes, this.log.appendedBytes, nowMs)
@@ -373,34 +363,9 @@ export class SqliteStore implements Store {
     this.#commits.join()
   }
 
-  /** Pages that the file has free can be written although the disk is full. */
-  async #lookAtSpace(): Promise<void> {
-    if (this.#freeBytesMin === 0 && this.#freePercentMin === 0) return
-    const space = await this.#watch.space()
-    if (space === undefined) return
-    const byShare = (space.diskBytes * this.#freePercentMin) / 100
-    const least = Math.max(this.#freeBytesMin, byShare)
-    let { freeBytes } = space
-    if (freeBytes < least * enoughAgain) {
-      const [row] = await this.#files.reader.rows<{ freelist_count: number }>('PRAGMA freelist_count').catch(() => [])
-      freeBytes += (row?.freelist_count ?? 0) * pageBytes
-    }
-    const wanted = least * (this.#isSpaceShort ? enoughAgain : 1)
-    if (freeBytes < wanted && !this.#isSpaceShort) {
-      this.#isSpaceShort = true
-      const setting = byShare > this.#freeBytesMin ? 'free_percent_min' : 'free_bytes_min'
-      const detail = `${this.#path}: ${Math.floor(space.freeBytes / 1024)} KiB left, less than store.${setting}`
-      this.#owner?.onFailure(new Failure('ERR_STORE_SPACE', detail))
-    } else if (freeBytes >= wanted && this.#isSpaceShort) {
-      this.#isSpaceShort = false
-      if (this.#commits.isWritable) this.#owner?.onRecovered()
-    }
-    if (this.#isSpaceShort && this.#closed === undefined) {
-      this.#spaceTimer ??= this.#clock.after(lookIntervalMs, () => {
-        this.#spaceTimer = undefined
-        void this.#lookAtSpace()
-      })
-    }
+  async #spareBytes(): Promise<number> {
+    const [row] = await this.#files.reader.rows<{ freelist_count: number }>('PRAGMA freelist_count').catch(() => [])
+    return (row?.freelist_count ?? 0) * pageBytes
   }
 
   async #makeRoom(): Promise<boolean> {
@@ -432,32 +397,6 @@ export class SqliteStore implements Store {
       this.#trimTimer = undefined
       if (this.log.nextTrims !== undefined) this.#commits.join()
     })
-  }
-}
-
-/** The batch that a write made now belongs to. */
-type Join = (durability?: Durability, isUrgent?: boolean) => Batch
-
-function sessionStore(join: Join, claims: SoleClaims): SessionStore {
-  return {
-    claim: (clientId, answer) => answer({ kind: 'ours', epoch: claims.claim(clientId), record: undefined }),
-    release: (clientId, epoch) => claims.release(clientId, epoch),
-    save: (record) => {
-      const batch = join(undefined, true)
-      if (claims.save(record.clientId, record.epoch)) batch.saveSession(record)
-    },
-    saveCursor: (clientId, cursor) => {
-      const batch = join('ram')
-      if (claims.isSaved(clientId)) batch.saveCursor(clientId, cursor)
-    },
-    saveOutbound: (clientId, outbound) => {
-      const batch = join()
-      if (claims.isSaved(clientId)) batch.saveOutbound(clientId, outbound)
-    },
-    remove: (clientId) => {
-      claims.remove(clientId)
-      join().removeSession(clientId)
-    },
   }
 }
 
