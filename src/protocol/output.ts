@@ -43,11 +43,12 @@ export class OutputBuffer {
   }
 
   get byteCount(): number {
-    return this.#segmentByteCount + this.length
+    return this.#segmentByteCount + this.length + (passage.to === this ? passage.byteCount : 0)
   }
 
   /** Makes room for `byteCount` more bytes in the tail: a whole packet. */
   ensure(byteCount: number): void {
+    if (passage.to === this) passage.settle()
     if (this.length + byteCount > this.bytes.length) this.#makeRoom(byteCount)
   }
 
@@ -74,19 +75,12 @@ export class OutputBuffer {
     this.#addSegment(payload)
   }
 
-  /** Has `bytes` in the place of what is in the tail from `at` on. */
-  replace(at: number, bytes: Buffer): void {
-    this.length = at
-    this.reference(bytes)
-  }
-
   /** Puts bytes behind what is there that never change: several peers get them. */
   share(bytes: Buffer): void {
     if (bytes.length >= sharedBytesMin) {
       this.reference(bytes)
       return
     }
-    if (passage.to === this) passage.settle()
     this.ensure(bytes.length)
     this.bytes.set(bytes, this.length)
     this.length += bytes.length
@@ -94,6 +88,7 @@ export class OutputBuffer {
 
   /** Everything written so far, in order; the buffer is empty afterwards and the pieces belong to the caller. */
   take(): Buffer[] {
+    if (passage.to === this) passage.settle()
     if (!this.#isLong) this.#tailBytes = Math.min(Math.max(this.length * 2, tailBytesMin), tailBytesMax)
     this.#isLong = false
     this.#closeTail()
@@ -122,8 +117,7 @@ export class OutputBuffer {
 
 /**
  * Packets that leave as they came. Those that stand side by side in what was received and go to the same peer are copied
- * in one piece, or not at all where they are most of a chunk that stays: room for each is taken at once, the bytes
- * follow when the run ends.
+ * in one piece when the run ends, or not at all where they are most of a chunk that stays.
  *
  * Only while somebody reads a chunk, who opens the passage and closes it before the chunk is given back.
  */
@@ -134,8 +128,11 @@ class Passage {
   #from: Buffer = empty
   #start = 0
   #end = 0
-  /** Where the run begins in the tail of `to`, also when that grew meanwhile. */
-  #at = 0
+
+  /** Of the run. */
+  get byteCount(): number {
+    return this.#end - this.#start
+  }
 
   /** @param chunkStays its bytes are not written to when it is given back */
   open(chunkStays: boolean): void {
@@ -150,32 +147,30 @@ class Passage {
 
   /** Puts `from[start..end)` behind what is in `to`. The passage is open. */
   pass(to: OutputBuffer, from: Buffer, start: number, end: number): void {
-    to.ensure(end - start)
-    const goesOn = this.to === to && this.#from === from && this.#end === start
-    if (!goesOn || to.length !== this.#at + start - this.#start) {
+    if (this.to !== to || this.#from !== from || this.#end !== start) {
       this.settle()
       this.to = to
       this.#from = from
       this.#start = start
-      this.#at = to.length
     }
     this.#end = end
-    to.length += end - start
   }
 
+  /** The run ends. */
   settle(): void {
     const { to } = this
     if (to === undefined) return
     const from = this.#from
     this.to = undefined
     this.#from = empty
-    const byteCount = this.#end - this.#start
+    const { byteCount } = this
     // A view keeps all of its chunk from being freed.
     const isMost = byteCount >= passedBytesMin && 2 * byteCount >= from.buffer.byteLength
-    if (isMost && this.#chunkStays && to.length === this.#at + byteCount) {
-      to.replace(this.#at, from.subarray(this.#start, this.#end))
+    if (isMost && this.#chunkStays) {
+      to.reference(from.subarray(this.#start, this.#end))
     } else {
-      from.copy(to.bytes, this.#at, this.#start, this.#end)
+      to.ensure(byteCount)
+      to.length += from.copy(to.bytes, to.length, this.#start, this.#end)
     }
   }
 }
