@@ -7,6 +7,8 @@
  * costs a small piece of Node's buffer pool.
  */
 
+import { assert } from '../lib/assert.ts'
+
 /** Payloads from this size on are referenced, not copied. */
 export const referenceBytesMin = 4096
 
@@ -97,6 +99,12 @@ export class OutputBuffer {
     this.#segments = none
     this.#segmentByteCount = 0
     return pieces
+  }
+
+  /** The same as one piece, of a buffer that was made whole and references nothing. */
+  takeWhole(): Buffer {
+    assert(this.#isWhole && this.#segments === none, 'one piece')
+    return this.take()[0] ?? empty
   }
 
   /** Makes the tail a segment; what is left of its room becomes the next tail. */

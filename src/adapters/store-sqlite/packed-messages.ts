@@ -130,7 +130,7 @@ export class MessagePacker {
     const heads = this.#heads
     heads.ensure(1)
     heads.bytes[heads.length++] = closeBracket
-    return { heads: heads.take()[0] ?? none, bytes: this.#out.take()[0] ?? none }
+    return { heads: heads.takeWhole(), bytes: this.#out.takeWhole() }
   }
 
   #writePublisher(publisher: string): void {
