@@ -139,6 +139,13 @@ t.test('ports that cannot be opened, and ports that flap, leak no descriptors', 
   }
 })
 
+/** Half of the time at the most, also on a slow machine. */
+async function isQuiet(): Promise<boolean> {
+  const cpu = process.cpuUsage()
+  await wait(300)
+  return process.cpuUsage(cpu).user < 150_000
+}
+
 t.test('an unplug under full traffic ends at once, without a loop', async (t) => {
   const pty = await pluggedPair(t)
   for (let turn = 0; turn < 5; turn++) {
@@ -160,11 +167,9 @@ t.test('an unplug under full traffic ends at once, without a loop', async (t) =>
     await until(() => line.receivedByteCount > 50_000)
     await pty.unplug()
     await until(() => line.closings.length > 0)
-    const cpu = process.cpuUsage()
     isRunning = false
     await flooded
-    await wait(300)
-    t.ok(process.cpuUsage(cpu).user < 150_000, 'half of the time at the most, also on a slow machine')
+    t.ok((await isQuiet()) || (await isQuiet()), 'collecting what the flood left takes its time once, a loop for ever')
     wired.close()
     await pty.plug()
   }
