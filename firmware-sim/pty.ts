@@ -14,18 +14,23 @@ export class PtyPair {
   readonly hostPath: string
   /** The end that the simulated device opens. */
   readonly devicePath: string
+  readonly #env: NodeJS.ProcessEnv
   #socat: ChildProcess | undefined
 
-  /** Both paths must be free; they become symbolic links to ptys. */
-  constructor(hostPath: string, devicePath: string) {
+  /**
+   * Both paths must be free; they become symbolic links to ptys.
+   * @param env where `socat` is looked for
+   */
+  constructor(hostPath: string, devicePath: string, env = process.env) {
     this.hostPath = hostPath
     this.devicePath = devicePath
+    this.#env = env
   }
 
   /** Resolves once both ends are there. Fails with a message for people when `socat` is missing. */
   async plug(): Promise<void> {
     const ends = [this.hostPath, this.devicePath].map((path) => `pty,raw,echo=0,link=${path}`)
-    const socat = spawn('socat', ends, { stdio: ['ignore', 'ignore', 'pipe'] })
+    const socat = spawn('socat', ends, { stdio: ['ignore', 'ignore', 'pipe'], env: this.#env })
     this.#socat = socat
     let trouble = ''
     socat.stderr.on('data', (text: Buffer) => {

@@ -220,10 +220,8 @@ t.test('the command explains itself', { buffered: true }, async (t) => {
 
 t.test('a pty pair whose socat cannot work says why', async (t) => {
   await t.rejects(new PtyPair('/nowhere/host', '/nowhere/device').plug(), /nowhere/)
-  const { PATH } = process.env
-  Object.assign(process.env, { PATH: '/nowhere' })
-  t.teardown(() => Object.assign(process.env, { PATH }))
-  await t.rejects(new PtyPair('/tmp/x', '/tmp/y').plug(), /install the Debian package socat/)
+  const nowhere = new PtyPair('/tmp/x', '/tmp/y', { PATH: '/nowhere' })
+  await t.rejects(nowhere.plug(), /install the Debian package socat/)
 })
 
 function runCommand(args: readonly string[]): Promise<{ stdout: string; stderr: string }> {
