@@ -122,13 +122,13 @@ export class BridgeSet {
     const isRule = (key: string) => (ruleKeys as readonly string[]).includes(key)
     const ofUplink = changed.filter((key) => key !== 'rateMax' && !isRule(key))
     const makeUplink = ofUplink.length > 0 ? await this.#uplinkMaker(next, log) : undefined
-    const dialers = await this.#dialers(next)
+    const dialers = makeUplink === undefined ? await this.#dialers(next) : undefined
     return () => {
       member.held = next
       if (makeUplink !== undefined) {
         log.info({ settings: ofUplink.map(snakeCased) }, 'bridge connects anew with changed settings')
         bridge.reconnect(makeUplink)
-      } else bridge.dialWith(dialers)
+      } else if (dialers !== undefined) bridge.dialWith(dialers)
       if (changed.some(isRule)) bridge.map(next)
       if (held.rateMax !== next.rateMax) bridge.limitRate(next.rateMax)
     }
