@@ -7,7 +7,7 @@ import { chaosRun, violations } from './run.ts'
 
 if (!existsSync('dist/src/cli/main.js')) execFileSync('npm', ['run', 'build'], { stdio: 'ignore' })
 
-t.setTimeout(300_000)
+t.setTimeout(600_000)
 
 t.test('the same seed draws the same faults, and another seed others', async (t) => {
   t.same(drawPlan(7, 600_000, 3), drawPlan(7, 600_000, 3))

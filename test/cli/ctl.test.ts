@@ -9,7 +9,7 @@ import { askBroker } from '../../src/cli/control-client.ts'
 import { Lines, runCommand, startCommand } from '../fixtures/tidegate-command.ts'
 
 // Each command is a process that compiles what it loads.
-t.setTimeout(230_000)
+t.setTimeout(600_000)
 
 t.test('each broker is asked through its own data directory, and its socket goes with it', async (t) => {
   const folder = t.testdir({ one: {}, two: {} })

@@ -12,7 +12,7 @@ import { loadSettings } from '../../src/config/load.ts'
 import type { Settings } from '../../src/config/settings.ts'
 import { Lines, runCommand, startCommand } from '../fixtures/tidegate-command.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(600_000)
 
 const day = 86_400
 

@@ -25,8 +25,8 @@ import {
 
 export function storeContract(t: Test, name: string, makeStore: MakeStore): void {
   // Thousands of commits, on a machine that may have a slow disk and other work.
-  t.setTimeout(110_000)
-  t.test(name, { timeout: 110_000 }, async (t) => {
+  t.setTimeout(600_000)
+  t.test(name, async (t) => {
     commitContract(t, makeStore)
     logContract(t, makeStore)
     laneContract(t, makeStore)

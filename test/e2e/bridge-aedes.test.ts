@@ -7,7 +7,7 @@ import t, { type Test } from 'tap'
 import { freePort } from '../../firmware-sim/free-port.ts'
 import { arrives, bridgeWithPrefixes, client, startEdge, Watcher, watch } from './interop-stage.ts'
 
-t.setTimeout(230_000)
+t.setTimeout(600_000)
 
 t.test('our bridge to aedes: both directions, prefixes, every QoS, retained, and a restart', async (t) => {
   const port = await freePort()

@@ -6,7 +6,7 @@ import type { MqttClient } from 'mqtt'
 import t from 'tap'
 import { bridgeTo, connect, payloadsAt, startNode, until } from './node-stage.ts'
 
-t.setTimeout(100_000)
+t.setTimeout(600_000)
 
 const messageCount = 2500
 const payloadBytes = 4000

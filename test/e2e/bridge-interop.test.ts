@@ -2,7 +2,7 @@
 import t, { type Test } from 'tap'
 import { arrives, bridgeWithPrefixes, client, startEdge, startMosquitto, watch } from './interop-stage.ts'
 
-t.setTimeout(230_000)
+t.setTimeout(600_000)
 
 for (const protocol of ['5', '3.1.1'] as const) {
   t.test(`our bridge to mosquitto in ${protocol}: both directions, prefixes, every QoS, retained`, async (t) => {

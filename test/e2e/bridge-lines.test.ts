@@ -15,7 +15,7 @@ import {
 } from '../../src/adapters/certificates/authority.ts'
 import { bridgeTo, connect, folderOf, payloadsAt, startNode, until } from './node-stage.ts'
 
-t.setTimeout(230_000)
+t.setTimeout(600_000)
 
 const dayMs = 86_400_000
 

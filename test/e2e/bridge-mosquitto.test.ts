@@ -2,7 +2,7 @@
 import t from 'tap'
 import { arrives, client, startEdge, startMosquitto, watch } from './interop-stage.ts'
 
-t.setTimeout(230_000)
+t.setTimeout(600_000)
 
 for (const [version, level] of [
   ['mqttv50', '5'],

@@ -11,7 +11,7 @@ import { askBroker } from '../../src/cli/control-client.ts'
 import type { BridgeStatus } from '../../src/ports/bridge-status.ts'
 import { Lines, runCommand, startCommand } from '../fixtures/tidegate-command.ts'
 
-t.setTimeout(200_000)
+t.setTimeout(600_000)
 
 interface Node {
   readonly dataDir: string

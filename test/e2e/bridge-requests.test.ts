@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { startMosquitto } from './interop-stage.ts'
 import { bridgeTo, connect, startNode, until } from './node-stage.ts'
 
-t.setTimeout(230_000)
+t.setTimeout(600_000)
 
 interface Heard {
   readonly topic: string

@@ -3,7 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import t from 'tap'
 import { client, startEdge, startMosquitto, watch } from './interop-stage.ts'
 
-t.setTimeout(230_000)
+t.setTimeout(600_000)
 
 for (const protocol of ['5', '3.1.1']) {
   t.test(`mosquitto#3011, nanomq#1733, vernemq#753: a ring of three brokers in ${protocol} falls quiet`, async (t) => {

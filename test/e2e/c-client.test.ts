@@ -12,7 +12,7 @@ import { PtyPair } from '../../firmware-sim/pty.ts'
 import { Lines } from '../fixtures/tidegate-command.ts'
 import { client, startEdge, watch } from './interop-stage.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(600_000)
 
 const source = fileURLToPath(new URL('../../firmware-sim/c-device/relay.c', import.meta.url))
 const flags = '-std=c99 -Wall -Wextra -Werror -g -fsanitize=address,undefined -fno-sanitize-recover=all'.split(' ')

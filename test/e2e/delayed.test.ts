@@ -4,7 +4,7 @@ import t from 'tap'
 import { runCommand } from '../fixtures/tidegate-command.ts'
 import { startEdge } from './interop-stage.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(600_000)
 
 t.test('delayed messages are listed and cancelled, and the others come in their time', async (t) => {
   const edge = await startEdge(t, '')

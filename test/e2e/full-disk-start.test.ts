@@ -8,7 +8,7 @@ import { builtFile } from '../power-cut/workload.ts'
 import { fill, mountSmall, sleep, World } from './sick-disk-world.ts'
 
 if (!existsSync(builtFile)) execFileSync('npm', ['run', 'build'], { stdio: 'ignore' })
-t.setTimeout(230_000)
+t.setTimeout(600_000)
 /** They mostly wait. */
 t.jobs = 3
 

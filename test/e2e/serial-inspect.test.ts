@@ -8,7 +8,7 @@ import { Lines, runCommand, startCommand } from '../fixtures/tidegate-command.ts
 import { openLine, pluggedPair, until } from '../gateway/pty-rig.ts'
 import { startEdge } from './interop-stage.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(600_000)
 
 const hello = { type: FrameType.data, flags: FrameFlag.retransmitted, seq: 7, ack: 3, payload: Buffer.from('hello') }
 

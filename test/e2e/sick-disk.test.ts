@@ -12,7 +12,7 @@ import { builtFile } from '../power-cut/workload.ts'
 import { asides, fill, mountSmall, scribble, sleep, World } from './sick-disk-world.ts'
 
 if (!existsSync(builtFile)) execFileSync('npm', ['run', 'build'], { stdio: 'ignore' })
-t.setTimeout(230_000)
+t.setTimeout(600_000)
 
 for (const [fault, alarm] of [
   ['enospc', 'disk_full'],

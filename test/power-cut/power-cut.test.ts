@@ -12,7 +12,7 @@ if (!existsSync(builtFile)) execFileSync('npm', ['run', 'build'], { stdio: 'igno
 
 const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
 t.comment(`SEED=${seed}`)
-t.setTimeout(230_000)
+t.setTimeout(600_000)
 
 t.test('nothing acknowledged is lost by a power cut, wherever it comes', async (t) => {
   const result = await cutAfter(t, 1500, false, 60, 1)

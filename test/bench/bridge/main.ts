@@ -97,7 +97,9 @@ async function away(loads: Loads): Promise<void> {
     row(`  at ${percent} %`, `${megabytes.toFixed(0)} MB, time to empty ${signed(timeToEmptyError)} %`, '')
   }
   const more = highestMegabytes - restingMegabytes
-  row('  memory', `${restingMegabytes.toFixed(0)} MB, +${more.toFixed(0)} MB at most`, atMost(more, 100, ' MB more'))
+  row('  memory', `${restingMegabytes.toFixed(0)} MB, +${more.toFixed(0)} MB at most`, '')
+  const { memoryGrowth } = result
+  row('  second half to first', `${memoryGrowth.toFixed(2)} times as much`, atMost(memoryGrowth, 1.1, ' times'))
   row(
     '  time to empty told',
     `${(result.timeToEmptyError * 100).toFixed(0)} % off`,

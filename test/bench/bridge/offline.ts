@@ -23,6 +23,8 @@ export interface Offline {
   readonly isComplete: boolean
   readonly restingMegabytes: number
   readonly highestMegabytes: number
+  /** The highest of the second half of the way over the highest of the first, after its first tenth. */
+  readonly memoryGrowth: number
   /** At a tenth of the way, two tenths and so on. */
   readonly points: readonly Point[]
   /** Worst ratio of what was told to what came, from a tenth to nine tenths of the way. */
@@ -85,6 +87,7 @@ export async function offline(loads: Loads, count: number): Promise<Offline> {
       isComplete: distinct === count && received === count && late === 0,
       restingMegabytes,
       highestMegabytes: looks.highestMegabytes,
+      memoryGrowth: looks.memoryGrowth,
       points: looks.points,
       timeToEmptyError: looks.timeToEmptyError,
       expiredArrivedCount: arrived.soon,
@@ -143,11 +146,19 @@ class Looks {
     return points
   }
 
+  get memoryGrowth(): number {
+    return this.#highestBetween(0.5, 1) / this.#highestBetween(0.1, 0.5)
+  }
+
   get timeToEmptyError(): number {
     const errors = this.#seen
       .filter(({ done, toldMs }) => toldMs !== null && done > 0.1 && done < 0.9)
       .map((seen) => Math.abs(this.#errorOf(seen)))
     return errors.length === 0 ? Number.NaN : Math.max(...errors)
+  }
+
+  #highestBetween(from: number, to: number): number {
+    return Math.max(...this.#seen.filter(({ done }) => done >= from && done < to).map(({ megabytes }) => megabytes))
   }
 
   #errorOf({ atMs, toldMs }: { atMs: number; toldMs: number | null }): number {

@@ -135,8 +135,10 @@ t.test('a megabyte of noise takes linear time and bounded memory', async (t) => 
   const random = new SeededRandom(6)
   const noise = random.bytes(1_000_000).map((byte) => (byte === 0x0a ? 0x20 : byte))
   const startedAt = performance.now()
-  for (let at = 0; at < noise.length; at += 1000)
-    t.strictSame(lines.decode(Buffer.from(noise.subarray(at, at + 1000))), [])
+  for (let at = 0; at < noise.length; at += 1000) {
+    const units = lines.decode(Buffer.from(noise.subarray(at, at + 1000)))
+    if (units.length > 0) t.fail(`noise was read as ${units.map(word)}`)
+  }
   const ms = performance.now() - startedAt
   t.strictSame(lines.decode(Buffer.from('\n[1,"a","b"]\n')).map(word), ['fault overlong', 'a=b'])
   t.comment(`${Math.round(ms)} ms`)
