@@ -223,7 +223,7 @@ export class Bridge implements UplinkOwner {
    */
   setMaintenance(minutes: number): void {
     this.#herald.setMaintenance(minutes)
-    this.#log.info({ minutes: Number.isFinite(minutes) ? minutes : undefined }, 'maintenance')
+    this.#log.info({ minutes: Number.isFinite(minutes) ? Math.round(minutes * 10) / 10 : undefined }, 'maintenance')
     if (this.#uplink.state !== 'online') return
     this.#tell(this.#herald.birth())
     this.#tellDevices()

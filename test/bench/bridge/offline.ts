@@ -122,17 +122,19 @@ async function publishExpiring(port: number): Promise<number> {
 class Looks {
   highestMegabytes = 0
   readonly #seen: { atMs: number; done: number; megabytes: number; toldMs: number | null }[] = []
-  #endMs = 0
+  /** Later than the last look that found something, by one look at most. */
+  #emptyAtMs = 0
 
   async until(edge: Pair['edge'], count: number, isOver: () => boolean): Promise<void> {
     while (!isOver()) {
       const megabytes = edge.residentMegabytes()
       this.highestMegabytes = Math.max(this.highestMegabytes, megabytes)
       const { timeToEmptyMs, backlogCount } = await edge.bridge()
-      this.#seen.push({ atMs: performance.now(), done: 1 - backlogCount / count, megabytes, toldMs: timeToEmptyMs })
+      const atMs = performance.now()
+      this.#seen.push({ atMs, done: 1 - backlogCount / count, megabytes, toldMs: timeToEmptyMs })
+      if (backlogCount > 0) this.#emptyAtMs = atMs
       await wait(lookMs)
     }
-    this.#endMs = performance.now()
   }
 
   get points(): Point[] {
@@ -162,6 +164,6 @@ class Looks {
   }
 
   #errorOf({ atMs, toldMs }: { atMs: number; toldMs: number | null }): number {
-    return toldMs === null ? Number.NaN : toldMs / (this.#endMs - atMs) - 1
+    return toldMs === null ? Number.NaN : toldMs / (this.#emptyAtMs - atMs) - 1
   }
 }
