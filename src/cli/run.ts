@@ -3,7 +3,8 @@
  *
  *   start --SIGHUP--> reload (again and again) --SIGTERM, SIGINT--> stop --> exit 0
  *
- * Exit 1 when stopping takes too long, or at a second signal, or when the store cannot be written at the end; exit 2 when it could not start.
+ * The log says 'started' once it listens and can be asked. Exit 1 when stopping takes too long, or at a second signal,
+ * or when the store cannot be written at the end; exit 2 when it could not start.
  */
 import type { Settings } from '../config/settings.ts'
 import { Failure } from '../lib/errors.ts'
@@ -66,6 +67,7 @@ export async function run(
 
   try {
     await running
+    if (!isStopping) log.info({ pid: process.pid, ms: Math.round(performance.now()) }, 'started')
   } catch (error) {
     if (!(error instanceof Failure)) throw error
     complainOf(error)

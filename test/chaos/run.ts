@@ -120,7 +120,7 @@ export async function chaosRun(settings: ChaosSettings): Promise<ChaosResult> {
       }
     }
     for (const { client } of clients) client.start()
-    await until(() => clients.every((client) => client.isReady), 20_000)
+    await until(() => clients.every((client) => client.isReady), 90_000)
     // The first command goes once the bridges are subscribed: before that nobody is there to get it.
     await wait(2500)
     for (const { client, outlet } of readings) timers.push(setInterval(() => client.publish(outlet), readingMs))

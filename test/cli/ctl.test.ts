@@ -63,6 +63,8 @@ async function startNode(t: Test, profile: string, dataDir: string, toml = ''): 
     node.kill('SIGKILL')
     if (node.exitCode === null && node.signalCode === null) await once(node, 'exit')
   })
-  const { bind } = JSON.parse(await new Lines(node.stderr).with('listener open')) as { bind: string }
+  const log = new Lines(node.stderr)
+  const { bind } = JSON.parse(await log.with('listener open')) as { bind: string }
+  await log.with('started')
   return Object.assign(node, { port: bind.slice(bind.lastIndexOf(':') + 1) })
 }

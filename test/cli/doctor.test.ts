@@ -186,7 +186,7 @@ t.test('the command works without a broker, and asks one that runs', async (t) =
     broker.kill('SIGKILL')
     if (broker.exitCode === null && broker.signalCode === null) await once(broker, 'exit')
   })
-  await new Lines(broker.stderr).with('listener open')
+  await new Lines(broker.stderr).with('started')
   const { code, stdout } = await runCommand(['doctor'], {
     env: { ...env, TIDEGATE_STORE__FREE_BYTES_MIN: String(2 ** 40) },
   })

@@ -43,7 +43,7 @@ t.test('messages pass from pub to sub in both versions', async (t) => {
       '-C',
       '2',
       '-W',
-      '20',
+      '120',
     ]
     const subscriber = startCommand(sub)
     const lines = new Lines(subscriber.stdout)
@@ -158,5 +158,6 @@ async function startEdge(t: Test, folder: string): Promise<Edge> {
   })
   const log = new Lines(edge.stderr)
   const { bind } = JSON.parse(await log.with('listener open')) as { bind: string }
+  t.type((JSON.parse(await log.with('started')) as { ms: number }).ms, 'number')
   return { edge, log, port: bind.slice(bind.lastIndexOf(':') + 1) }
 }

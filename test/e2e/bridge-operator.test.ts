@@ -1,7 +1,7 @@
 /** What an operator does to bridges of brokers that run: new settings on SIGHUP, and a pace from above. */
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import mqtt, { type MqttClient } from 'mqtt'
@@ -37,8 +37,7 @@ async function startNode(t: Test, profile: 'edge' | 'cloud', name: string, toml:
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
   })
   const log = new Lines(child.stderr as NonNullable<ChildProcess['stderr']>)
-  await log.with('listener open')
-  await until(() => existsSync(join(dataDir, 'control.sock')))
+  await log.with('started')
   return {
     dataDir,
     port: listenPort,

@@ -93,7 +93,7 @@ for (const [title, signal, outage] of [
     const watcher = await Peer.connect(world.node.port, 'watcher')
     // It takes effect at once; its answer waits for the disk.
     watcher.subscribe('$SYS/brokers/+/alarms/+', 0).catch(() => undefined)
-    const retained = ['-p', `${world.node.port}`, '-t', 'kept', '-C', '1', '-W', '20']
+    const retained = ['-p', `${world.node.port}`, '-t', 'kept', '-C', '1', '-W', '120']
     t.equal(execFileSync('mosquitto_sub', retained, { encoding: 'utf8' }), 'retained\n')
     t.strictSame(await world.waiting(1), ['m1'])
     await world.refused(3)

@@ -11,8 +11,8 @@ import type { Test } from 'tap'
 import { freePort } from '../../firmware-sim/free-port.ts'
 import { startCommand } from '../fixtures/tidegate-command.ts'
 
-const messageMsMax = 15_000
-const listenMsMax = 20_000
+const messageMsMax = 60_000
+const listenMsMax = 60_000
 
 /** The bridge is up, both ways. */
 export async function arrives(device: MqttClient, above: Watcher): Promise<void> {

@@ -77,7 +77,7 @@ function payloadsOf(source: mqtt.MqttClient): string[] {
 }
 
 async function until(isTrue: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000
+  const deadline = performance.now() + 60_000
   while (!isTrue()) {
     if (performance.now() > deadline) throw new Error('waited in vain')
     await new Promise((resolve) => setTimeout(resolve, 10))

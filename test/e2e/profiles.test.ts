@@ -11,7 +11,7 @@ import { makeCertificates } from '../../src/adapters/certificates/certificate-di
 import { Lines, startCommand } from '../fixtures/tidegate-command.ts'
 
 /** A message that is not there by then does not come. */
-const messageMsMax = 10_000
+const messageMsMax = 60_000
 
 const versions = ['mqttv31', 'mqttv311', 'mqttv5'] as const
 
