@@ -12,6 +12,7 @@ import { ConnectRate } from './connect-rate.ts'
 import { describeError } from './network-error.ts'
 import { readProxyHeader } from './proxied-socket.ts'
 import { RefusalLog } from './refusal-log.ts'
+import { shareShapesOfSockets } from './shared-shapes.ts'
 import { type OpenLink, openLink, type Peer, remoteOf } from './socket-link.ts'
 
 export interface Listener {
@@ -94,6 +95,7 @@ export class SocketListener implements NetListener {
   /** The same for what is no network address. @param bind how the settings name it */
   async listen(options: ListenOptions, bind: string): Promise<void> {
     const server = this.#server
+    shareShapesOfSockets()
     await new Promise<void>((resolve, reject) => {
       const onError = (error: NodeJS.ErrnoException) => reject(listenFailure(bind, error))
       server.once('error', onError)
