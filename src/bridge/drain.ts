@@ -1,11 +1,11 @@
 /**
  * How fast a backlog goes out and when it will be empty, from its size as time passes. A drain begins slowly, because
- * the line is tried first, so what counts is its last third, and of a long one the last while.
+ * the line is tried first, so what counts is its last half, and of a long one the last minute.
  */
 
-/** Sizes from so long ago count, and no longer ago than a third of the drain. */
-const memoryMs = 30_000
-const memoryMsMin = 2000
+/** Sizes from so long ago count, and no longer ago than half of the drain. */
+const memoryMs = 60_000
+const memoryMsMin = 4000
 
 /** A backlog that grows by more than it was and this is another backlog. */
 const jumpCount = 100
@@ -45,7 +45,7 @@ export class DrainRate {
       return
     }
     this.#sizes.push({ atMs: nowMs, count })
-    const memory = Math.max(memoryMsMin, Math.min(memoryMs, (nowMs - this.#sinceMs) / 3))
+    const memory = Math.max(memoryMsMin, Math.min(memoryMs, (nowMs - this.#sinceMs) / 2))
     while (this.#sizes.length > 2 && (this.#sizes[1] as Size).atMs <= nowMs - memory) this.#sizes.shift()
   }
 
