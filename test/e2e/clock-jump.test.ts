@@ -62,7 +62,7 @@ t.test('delays, wills, expiry and sessions do not notice that the wall clock jum
   while (seen.length < 2 && performance.now() < startMs + 20_000) await pass(50)
   t.strictSame(seen.map(({ topic }) => topic).sort(), ['delayed', 'will'])
   for (const { topic, atMs } of seen) {
-    t.ok(atMs - startMs > 5000 && atMs - startMs < 20_000, `${topic} after ${Math.round(atMs - startMs)} ms`)
+    t.ok(atMs - startMs > 5000 && atMs - startMs < 12_000, `${topic} after ${Math.round(atMs - startMs)} ms`)
   }
 
   await edge.kill()
