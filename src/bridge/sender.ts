@@ -40,7 +40,11 @@ const shares: Readonly<Record<Lane, number>> = {
  */
 const perTurnMax = 64
 /** And for no longer, however slow the machine is, or the code while it is new. */
-const turnMsMax = 2
+const turnMsMax = 1
+
+/** How long other lanes give way to a command, and how long they go on before they give way to another one. */
+const giveWayMs = 10
+const goOnMs = 10
 
 /** Lanes share a connection, so each has packet ids of its own. Those beyond are for SUBSCRIBE. */
 const packetIdsPerLane = 16_000
@@ -82,6 +86,9 @@ export class Sender implements Outlet {
   #aheadMs: number | undefined
   #onlineSinceMs = 0
   #waiting: Timer | undefined
+  /** The command that other lanes gave way to last, and since when. */
+  #gaveWayToSeq: Seq | undefined
+  #gaveWayAtMs = Number.NEGATIVE_INFINITY
   #isResuming = false
   /** When the first message of this turn was sent. */
   #turnSinceMs = 0
@@ -238,7 +245,7 @@ export class Sender implements Outlet {
     const ofTurn = perTurnMax - turnCount
     if (ofTurn <= 0) return 0
     if (turnCount > 0 && this.#clock.nowMs() - this.#turnSinceMs > turnMsMax) return 0
-    const waitMs = this.#pacer.waitMs
+    const waitMs = Math.max(this.#pacer.waitMs, lane === Lane.control ? 0 : this.#giveWayMs)
     if (waitMs > 0) {
       this.#waiting ??= this.#clock.after(waitMs, () => {
         this.#waiting = undefined
@@ -248,6 +255,21 @@ export class Sender implements Outlet {
     }
     const ofWindow = Math.max(1, Math.floor(this.#pacer.window * shares[lane])) - this.#underWay.size
     return Math.max(0, Math.min(ofTurn, ofWindow))
+  }
+
+  /**
+   * How long what is not urgent waits yet for a new command: its commit, its way and the other side need what a drain
+   * would use. No longer than that, or a long line would stand empty.
+   */
+  get #giveWayMs(): number {
+    const seq = (this.#lanes[Lane.control] as LaneSender).session.awaitedSeq
+    if (seq === undefined) return 0
+    const nowMs = this.#clock.nowMs()
+    const passedMs = nowMs - this.#gaveWayAtMs
+    if (seq === this.#gaveWayToSeq || passedMs < giveWayMs + goOnMs) return Math.max(0, giveWayMs - passedMs)
+    this.#gaveWayToSeq = seq
+    this.#gaveWayAtMs = nowMs
+    return giveWayMs
   }
 
   send(lane: LaneSender, stored: Publish, qos: Qos, retain: boolean, dup: boolean, packetId: number, seq: Seq): void {

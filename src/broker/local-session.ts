@@ -158,6 +158,13 @@ export class LocalClient implements LocalSession, Attachment {
     this.#session.numbering = numbering
   }
 
+  get awaitedSeq(): Seq | undefined {
+    const { delivery, store } = this.#core
+    const { lane } = this.#session
+    const lastSeq = lane === undefined ? store.log.lastSeq : (store.log.extents[lane]?.lastSeq ?? 0)
+    return lastSeq > this.#session.cursor(delivery.routedSeq) ? lastSeq : undefined
+  }
+
   get backlogCount(): number {
     const { delivery, store } = this.#core
     const { lane } = this.#session

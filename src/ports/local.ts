@@ -116,6 +116,8 @@ export interface LocalSession {
   numbering: Numbering | undefined
   /** The remote side will never take this message: it is done with, and stands in the ledger. */
   refuse(packetId: number): void
+  /** The last message of its lane, durable or not, while the session has not acknowledged it; undefined when it has. */
+  readonly awaitedSeq: Seq | undefined
   /** QoS >= 1 messages in the log that this session has not acknowledged: an upper bound, for people. */
   readonly backlogCount: number
   /** The same in bytes. */

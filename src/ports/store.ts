@@ -176,6 +176,8 @@ export interface MessageLog {
 
 /** What one lane of the log holds, as it is at the moment. For a short time after a trim it may say more. */
 export interface LaneExtent {
+  /** Seq of the last append to it that is known; 0 before the first. */
+  readonly lastSeq: Seq
   readonly messageCount: number
   /** Of topic, payload and properties as on the wire. */
   readonly byteCount: number

@@ -52,6 +52,29 @@ t.test('a command overtakes the backlog of other lanes, and each lane keeps its 
   t.same(world.bridge.status.backlogByLane, { control: 0, event: 0, telemetry: 0, bulk: 0 })
 })
 
+t.test('a drain gives way to a command, and not for longer than a moment', async (t) => {
+  const world = await World.make({ edge: { laneRules }, delayMs: 5 })
+  world.fleet.setPace('gw1', { rate: 500, burst: 4 })
+  world.passMs(1000)
+  const device = world.edge.connect({ clientId: 'd' })
+  publishOn(device, 'temp', 1, 900)
+  const sentInMs = (ms: number): number => {
+    const before = world.bridge.status.forwardedCount
+    for (let passed = 0; passed < ms; passed++) world.clock.advanceMs(1)
+    return world.bridge.status.forwardedCount - before
+  }
+  world.passMs(200)
+  t.ok(sentInMs(9) >= 3)
+  device.publish('ctl/door', 'open', { qos: 1, packetId: 1 })
+  t.equal(sentInMs(9), 1, 'only the command')
+  t.ok(sentInMs(11) >= 3)
+  device.publish('ctl/door', 'shut', { qos: 1, packetId: 2 })
+  device.publish('ctl/door', 'lock', { qos: 1, packetId: 3 })
+  t.equal(sentInMs(9), 2, 'once for both')
+  device.publish('ctl/door', 'late', { qos: 1, packetId: 4 })
+  t.ok(sentInMs(9) >= 3, 'the drain has its share too')
+})
+
 t.test('lanes keep their places and numbers over a crash of either side', async (t) => {
   const taken: string[] = []
   const world = await World.make({ edge: { laneRules }, cloudStore: noting(taken) })

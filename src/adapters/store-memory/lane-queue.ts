@@ -8,6 +8,7 @@ import { variableByteCount } from '../../protocol/variable-byte-integer.ts'
 const slackMax = 1024
 
 export class LaneQueue implements LaneExtent {
+  lastSeq: Seq = 0
   byteCount = 0
   #messages: StoredMessage[] = []
   #head = 0
@@ -22,6 +23,7 @@ export class LaneQueue implements LaneExtent {
 
   push(message: StoredMessage): void {
     this.#messages.push(message)
+    this.lastSeq = message.seq
     this.byteCount += byteCountOf(message.publish)
   }
 

@@ -18,7 +18,7 @@ import { byteCountOf, type LaneQueue } from './lane-queue.ts'
 const excessCountMax = 4096
 
 /** What was appended and is not durable yet. */
-type Pending = { messageCount: number; byteCount: number }
+type Pending = { messageCount: number; byteCount: number; lastSeq: Seq }
 
 export class MemoryMessageLog implements MessageLog {
   lastSeq: Seq
@@ -26,7 +26,7 @@ export class MemoryMessageLog implements MessageLog {
   readonly #disk: MemoryDisk
   readonly #nowMs: () => number
   readonly #join: (change: () => void) => void
-  readonly #pending: Pending[] = lanes.map(() => ({ messageCount: 0, byteCount: 0 }))
+  readonly #pending: Pending[] = lanes.map(() => ({ messageCount: 0, byteCount: 0, lastSeq: 0 }))
 
   /** @param join makes a change part of the open group commit */
   constructor(disk: MemoryDisk, nowMs: () => number, join: (change: () => void) => void) {
@@ -61,6 +61,7 @@ export class MemoryMessageLog implements MessageLog {
     const pending = this.#pending[lane] as Pending
     pending.messageCount++
     pending.byteCount += byteCount
+    pending.lastSeq = seq
     this.#join(() => {
       pending.messageCount--
       pending.byteCount -= byteCount
@@ -114,6 +115,9 @@ export class MemoryMessageLog implements MessageLog {
 /** What is durable and what will be, together. */
 function sumOf(queue: LaneQueue, pending: Pending): LaneExtent {
   return {
+    get lastSeq() {
+      return Math.max(queue.lastSeq, pending.lastSeq)
+    },
     get messageCount() {
       return queue.messageCount + pending.messageCount
     },

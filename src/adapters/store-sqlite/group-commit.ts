@@ -83,6 +83,8 @@ export class GroupCommit {
   }
 
   async #run(): Promise<void> {
+    // What else this turn writes goes along.
+    if (!this.#isClosing) await this.#turn()
     while (this.#joinedAtMs !== undefined) {
       await this.#gather(this.#joinedAtMs)
       if (!this.#isClosing) this.#owner.beforeCommit?.()
@@ -107,7 +109,6 @@ export class GroupCommit {
       await this.#wait(waitMs)
     }
     this.#isGathering = false
-    if (!this.#isClosing) await this.#turn()
   }
 
   #turn(): Promise<void> {

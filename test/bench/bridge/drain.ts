@@ -1,13 +1,17 @@
 /**
- * A backlog goes up over loopback while others are live: how many messages a second reach a subscriber above, what
- * each costs, and how long a live message takes meanwhile.
+ * A link fails, a backlog grows, and goes up over loopback when the link is back, while others are live: how many
+ * messages a second reach a subscriber above, what each costs, and how long a live message takes meanwhile.
  */
 import { setTimeout as wait } from 'node:timers/promises'
+import { SeededRandom } from '../../../firmware-sim/seeded-random.ts'
+import { UplinkProxy } from '../../../firmware-sim/uplink-proxy.ts'
 import type { BrokerName } from '../brokers.ts'
 import type { Loads } from './loads.ts'
 import { Pair } from './pair.ts'
 
 const idleMs = 5000
+/** So that the backlog is counted and committed, and those who wait for it are there. */
+const settleMs = 500
 
 /** `live/lane` is in a lane of its own where there are lanes; `live/same` is in that of the backlog. */
 export interface Drained {
@@ -21,7 +25,11 @@ export interface Drained {
 }
 
 export async function drain(name: BrokerName, loads: Loads, count: number): Promise<Drained> {
-  const pair = await Pair.make(name)
+  let proxy: UplinkProxy | undefined
+  const pair = await Pair.make(name, (cloudPort) => {
+    proxy = new UplinkProxy({ target: { host: '127.0.0.1', port: cloudPort }, random: new SeededRandom(1) })
+    return proxy.listen()
+  })
   const { edge, cloud } = pair
   try {
     await cloud.start()
@@ -30,14 +38,12 @@ export async function drain(name: BrokerName, loads: Loads, count: number): Prom
     const idle = loads.live(edge.port, cloud.port, 'live/lane')
     await wait(idleMs)
     const idleP99Us = (await idle.end()).p99Us
-    await cloud.stop()
+    proxy?.setFault({ kind: 'reset' })
     await loads.publish(edge.port, count)
-    await edge.stop()
 
-    await cloud.start()
     const { begun, all } = loads.collect(cloud.port, count, 30)
-    await wait(300)
-    await edge.start()
+    await wait(settleMs)
+    proxy?.setFault({ kind: 'pass' })
     await begun
     const cpuBefore = [edge.cpuSeconds(), cloud.cpuSeconds()]
     const [lane, same] = ['live/lane', 'live/same'].map((topic) => loads.live(edge.port, cloud.port, topic))
@@ -56,6 +62,7 @@ export async function drain(name: BrokerName, loads: Loads, count: number): Prom
     }
   } finally {
     await pair.remove()
+    await proxy?.close()
   }
 }
 
