@@ -93,8 +93,9 @@ export class OutputBuffer {
     if (passage.to === this) passage.settle()
     if (!this.#isLong) this.#tailBytes = Math.min(Math.max(this.length * 2, tailBytesMin), tailBytesMax)
     this.#isLong = false
-    this.#closeTail()
+    if (this.length > 0) this.#addSegment(this.bytes.subarray(0, this.length))
     this.bytes = empty
+    this.length = 0
     const pieces = this.#segments
     this.#segments = none
     this.#segmentByteCount = 0
