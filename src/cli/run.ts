@@ -6,6 +6,7 @@
  * The log says 'started' once it listens and can be asked. Exit 1 when stopping takes too long, or at a second signal,
  * or when the store cannot be written at the end; exit 2 when it could not start.
  */
+import { compileSooner } from '../adapters/system/tier-up.ts'
 import type { Settings } from '../config/settings.ts'
 import { Failure } from '../lib/errors.ts'
 import type { Result } from '../lib/result.ts'
@@ -32,6 +33,7 @@ export async function run(
   log: RootLog,
   loadAgain: () => Promise<Result<Settings, readonly Failure[]>>,
 ): Promise<void> {
+  compileSooner()
   const running = start(settings, log)
   let isStopping = false
 
