@@ -77,6 +77,9 @@ export type UplinkState = State['at']
 /** A link that held this long was a good one: the next back-off starts from the beginning. */
 const stableMs = 60_000
 
+/** What the remote broker has no room for at the moment is asked for again. */
+const askAgainMs = 60_000
+
 export class Uplink {
   readonly #settings: UplinkSettings
   readonly #routes: Routes
@@ -115,6 +118,7 @@ export class Uplink {
       onSubscriptionAnswer: (packetId, reasonCodes) => {
         this.#subscriptions.onAnswer(packetId, reasonCodes, this.#connection.version)
         this.#onAnswered()
+        if (reasonCodes.includes(ReasonCode.quotaExceeded)) this.#askAgain()
       },
       onDrain: () => {
         if (this.#state.at === 'online') owner.onDrain()
@@ -256,6 +260,13 @@ export class Uplink {
   #askForSubscriptions(isPeer: boolean): void {
     const wanted = isPeer ? withPeer(this.#wanted.map(cappedAt1), this.#settings.peerSubscriptions) : this.#wanted
     this.#subscriptions.ask(wanted, this.#connection.version)
+  }
+
+  #askAgain(): void {
+    const { link } = this.#state as { link?: Link }
+    this.#clock.after(askAgainMs, () => {
+      if (this.#state.at === 'online' && this.#state.link === link) this.#askForSubscriptions(this.#state.remote.isPeer)
+    })
   }
 
   /** Nothing is published before the answers to it can come back. */

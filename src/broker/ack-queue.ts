@@ -5,6 +5,9 @@
  *
  * Before 5.0 there is no Receive Maximum, and not reading on is the only way to hold a publisher back: so the client
  * is not listened to while as many wait as Receive Maximum would allow.
+ *
+ * SUBACK waits for so long and no longer: in an outage of the store it says then that nothing was granted, and what was
+ * asked for is taken back. It is sent before what still waits, because only PUBACK and PUBREC have an order.
  */
 import { RingQueue } from '../lib/ring-queue.ts'
 import type { Ticket } from '../ports/store.ts'
@@ -23,6 +26,13 @@ type Waiting = {
   readonly onSent: (() => void) | undefined
 }
 
+/** A SUBACK among those that wait. */
+interface Promised {
+  readonly suback: Suback
+  readonly sinceMs: number
+  readonly takeBack: () => void
+}
+
 export class AckQueue {
   readonly #core: Core
   readonly #intake: Intake
@@ -30,6 +40,8 @@ export class AckQueue {
   /** Bounded by the pause, and in 5.0 by the connection, which counts what is unacknowledged. */
   readonly #waiting = new RingQueue<Waiting>(Number.POSITIVE_INFINITY)
   #pubackCount = 0
+  /** In the order of `#waiting`; undefined while there was none. */
+  #promised: Promised[] | undefined
 
   constructor(core: Core, intake: Intake, outbox: Outbox) {
     this.#core = core
@@ -47,9 +59,9 @@ export class AckQueue {
     return session.isDurable ? this.#core.store.lastTicket : noTicket
   }
 
-  /** The same for what it subscribed to: what is published elsewhere must come by then. */
+  /** The commit that its subscriptions are in, and with which what is published elsewhere comes as well. */
   subscribedTicketOf(session: Session): Ticket {
-    return Math.max(this.ticketOf(session), this.#core.sessions.followTicket)
+    return Math.max(session.subscribedTicket, this.#core.sessions.followTicket)
   }
 
   /** PUBACK, PUBREC or PUBCOMP. @param ticket the commit to wait for */
@@ -63,18 +75,46 @@ export class AckQueue {
     else this.#wait(ticket, { type, packetId, reasonCode, properties: undefined })
   }
 
+  /** @param ticket the commit to wait for */
+  unsubscribed(ticket: Ticket, unsuback: Unsuback): void {
+    if (this.#isDue(ticket)) this.#send(unsuback)
+    else this.#wait(ticket, unsuback)
+  }
+
   /**
-   * SUBACK or UNSUBACK.
    * @param ticket the commit to wait for
    * @param onSent what comes behind it
+   * @param takeBack when it could not be waited for
    */
-  answer(ticket: Ticket, packet: Suback | Unsuback, onSent?: () => void): void {
-    if (!this.#isDue(ticket)) {
-      this.#wait(ticket, packet, onSent)
+  subscribed(ticket: Ticket, suback: Suback, onSent: () => void, takeBack: () => void): void {
+    if (this.#isDue(ticket)) {
+      this.#send(suback)
+      onSent()
       return
     }
-    this.#send(packet)
-    onSent?.()
+    this.#promised ??= []
+    this.#promised.push({ suback, sinceMs: this.#core.clock.nowMs(), takeBack })
+    this.#wait(ticket, suback, onSent)
+  }
+
+  /** Refuses what was asked for before `beforeMs`, and with it all that came later. @returns how many SUBACKs that are */
+  refuseOverdue(beforeMs: number): number {
+    const promised = this.#promised
+    const first = promised?.[0]
+    if (promised === undefined || first === undefined || first.sinceMs > beforeMs) return 0
+    this.#promised = undefined
+    for (let left = this.#waiting.length; left > 0; left--) {
+      const next = this.#waiting.shift() as Waiting
+      if (next.packet.type !== PacketType.suback) this.#waiting.push(next)
+    }
+    // The last first: what it replaced may have been asked for here.
+    for (const { takeBack } of [...promised].reverse()) takeBack()
+    for (const { suback } of promised) {
+      const reasonCodes = suback.reasonCodes.map((code) => (code < 0x80 ? ReasonCode.quotaExceeded : code))
+      this.#send({ ...suback, reasonCodes })
+    }
+    this.onDurable(this.#core.store.durableTicket)
+    return promised.length
   }
 
   /** A group commit is durable. @returns whether acknowledgements still wait */
@@ -83,6 +123,7 @@ export class AckQueue {
       if (next.ticket > ticket) break
       this.#waiting.shift()
       if (next.packet.type === PacketType.puback) this.#pubackCount--
+      if (next.packet.type === PacketType.suback) this.#promised?.shift()
       this.#send(next.packet)
       next.onSent?.()
     }
@@ -93,6 +134,7 @@ export class AckQueue {
   /** Nobody is there to be told any more. */
   close(): void {
     this.#waiting.clear()
+    this.#promised = undefined
     this.#pubackCount = 0
     this.#core.awaitingDurable.delete(this)
   }

@@ -303,9 +303,19 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     const losses = this.#core.ledger.dueSummary(nowMs)
     if (losses !== undefined) this.#topics.tell(this.#core.settings.lossTopic, losses)
     if (nowMs < this.#nextCursorsMs) return
+    this.#refuseOverdue(nowMs)
     this.#nextCursorsMs = nowMs + cursorIntervalMs
     this.#trimLog()
     this.#router.dropStaleRoutes()
+  }
+
+  /** SUBACK does not wait for the store for ever. */
+  #refuseOverdue(nowMs: number): void {
+    const { awaitingDurable, log, settings } = this.#core
+    let count = 0
+    const waitMs = settings.subscribeWaitMsMax
+    for (const acks of awaitingDurable) count += acks.refuseOverdue(nowMs - waitMs)
+    if (count > 0) log.warn({ count, waitMs }, 'subscriptions refused, the store did not take them in time')
   }
 
   beforeCommit(): void {

@@ -151,6 +151,8 @@ export class Session {
   restored: Map<Seq, OutboundRecord> = nothingRestored
   /** Of these, how many stand in the window and were not sent by this run yet. */
   unsentCount = 0
+  /** The commit that its subscriptions are in; 0 = a former one. */
+  subscribedTicket: Ticket = 0
   /** The cursor that the store knows. */
   savedCursor: Seq
 

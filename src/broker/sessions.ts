@@ -127,6 +127,7 @@ export class SessionTable {
       session = undefined
     }
     const isPresent = session !== undefined
+    const wasDurable = session?.isDurable ?? false
     if (session === undefined) {
       session = this.#create(
         request.clientId,
@@ -146,6 +147,8 @@ export class SessionTable {
     session.disconnectedAtMs = undefined
     if (request.will !== undefined) this.#armWill(session, request.will.message, request.will.delaySeconds)
     this.save(session)
+    // Some ended with the connection until now.
+    if (!wasDurable) session.subscribedTicket = this.#store.lastTicket
     return { session, isPresent }
   }
 
@@ -229,6 +232,13 @@ export class SessionTable {
     this.#remove(subscription)
     session.forgetCount()
     return true
+  }
+
+  /** The same as `save`, when its subscriptions changed. */
+  saveSubscriptions(session: Session): void {
+    if (!session.isDurable) return
+    this.save(session)
+    session.subscribedTicket = this.#store.lastTicket
   }
 
   /** Writes the session to the store if it is one that is kept. */

@@ -22,6 +22,8 @@ export interface BrokerSettings {
   /** For clients before 5.0 that ask to keep their session. */
   readonly sessionExpirySecondsV3: number
   readonly connectTimeoutMs: number
+  /** SUBACK of a durable session waits for the store no longer than this. */
+  readonly subscribeWaitMsMax: number
   /** 0 = the client's choice stands. */
   readonly keepAliveSecondsMax: number
   readonly topicLevelsMax: number

@@ -11,11 +11,25 @@ import type { Mount } from './mount.ts'
 import type { Feed } from './retained-feed.ts'
 import type { Session } from './session.ts'
 import { parseShare, shareName } from './share-name.ts'
+import type { Subscription } from './subscription.ts'
 
 const granted = [ReasonCode.success, ReasonCode.grantedQos1, ReasonCode.grantedQos2] as const
 
+export interface Subscribed {
+  /** One for each filter. */
+  readonly reasonCodes: ReasonCode[]
+  /** The retained messages to begin with when SUBACK is out. */
+  readonly feeds: Feed[]
+  readonly changes: Change[]
+}
+
+/** A subscription in the place of another one, or of none. */
+interface Change {
+  readonly former: Subscription | undefined
+  readonly made: Subscription
+}
+
 /**
- * @returns a reason code for each filter, and the retained messages to begin with when SUBACK is out
  * @param mount its prefix stands before every filter; in a shared subscription before the one inside
  * @param isBridge the client is a mosquitto bridge: retain flags stay as they were published, and nothing comes back
  */
@@ -26,16 +40,29 @@ export function subscribe(
   packet: Subscribe,
   mount: Mount,
   isBridge: boolean,
-): { reasonCodes: ReasonCode[]; feeds: Feed[] } {
-  const reasonCodes: ReasonCode[] = []
-  const feeds: Feed[] = []
+): Subscribed {
+  const subscribed: Subscribed = { reasonCodes: [], feeds: [], changes: [] }
   const subscriptionIdentifier = packet.properties?.subscriptionIdentifier
   for (const asked of packet.subscriptions) {
     const request = isBridge ? requestOfBridge(asked) : asked
-    reasonCodes.push(subscribeOne(core, session, principal, request, subscriptionIdentifier, mount, feeds))
+    const reasonCode = subscribeOne(core, session, principal, request, subscriptionIdentifier, mount, subscribed)
+    subscribed.reasonCodes.push(reasonCode)
   }
-  core.sessions.save(session)
-  return { reasonCodes, feeds }
+  // A client that comes back asks for what it had: there is nothing to write.
+  if (subscribed.changes.some(({ former, made }) => former === undefined || !made.isLike(former))) {
+    core.sessions.saveSubscriptions(session)
+  }
+  return subscribed
+}
+
+/** The subscriptions could not be stored: those are back that were there before. The last that were made come first. */
+export function takeBack(core: Core, session: Session, { changes }: Subscribed): void {
+  for (const { former, made } of [...changes].reverse()) {
+    if (!session.subscriptions.has(made.topicFilter)) continue // The client gave it back itself.
+    if (former === undefined) core.sessions.unsubscribe(session, made.topicFilter)
+    else core.sessions.subscribe(session, former.toRecord())
+  }
+  core.sessions.saveSubscriptions(session)
 }
 
 export function unsubscribe(core: Core, session: Session, topicFilters: readonly string[], mount: Mount): ReasonCode[] {
@@ -44,7 +71,7 @@ export function unsubscribe(core: Core, session: Session, topicFilters: readonly
       ? ReasonCode.success
       : ReasonCode.noSubscriptionExisted,
   )
-  core.sessions.save(session)
+  core.sessions.saveSubscriptions(session)
   return reasonCodes
 }
 
@@ -60,7 +87,7 @@ function subscribeOne(
   request: SubscriptionRequest,
   subscriptionIdentifier: number | undefined,
   mount: Mount,
-  feeds: Feed[],
+  { feeds, changes }: Subscribed,
 ): ReasonCode {
   const { name, topicFilter, isShared, isAboutBridge } = mounted(request.topicFilter, mount)
   if (!isValidTopicFilter(topicFilter)) return ReasonCode.topicFilterInvalid
@@ -80,6 +107,7 @@ function subscribeOne(
     // Clients subscribe anew after each reconnect; what waits in the log for the same filter still counts.
     sinceSeq: former?.sinceSeq ?? core.store.log.lastSeq,
   })
+  changes.push({ former, made: subscription })
   // Which member should get them? So nobody does (MQTT 5.0 §4.8.2).
   if (isShared) return granted[request.qos] as ReasonCode
   if (request.retainHandling === 0 || (request.retainHandling === 1 && former === undefined)) {

@@ -28,6 +28,18 @@ export class Subscription {
     this.sinceSeq = record.sinceSeq
   }
 
+  /** The same is stored for both. */
+  isLike(other: Subscription): boolean {
+    return (
+      this.qos === other.qos &&
+      this.noLocal === other.noLocal &&
+      this.retainAsPublished === other.retainAsPublished &&
+      this.retainHandling === other.retainHandling &&
+      this.subscriptionIdentifier === other.subscriptionIdentifier &&
+      this.sinceSeq === other.sinceSeq
+    )
+  }
+
   toRecord(): SubscriptionRecord {
     return {
       topicFilter: this.topicFilter,

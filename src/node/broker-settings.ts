@@ -25,6 +25,7 @@ export function brokerSettings(settings: Settings, lossTopic: string): BrokerSet
     sessionExpirySecondsMax,
     sessionExpirySecondsV3: Math.min(seconds(mqtt.sessionExpirySecondsV3), sessionExpirySecondsMax),
     connectTimeoutMs: mqtt.connectTimeoutSeconds * 1000,
+    subscribeWaitMsMax: store.subscribeWaitSecondsMax * 1000,
     keepAliveSecondsMax: mqtt.keepAliveSecondsMax,
     topicLevelsMax: mqtt.topicLevelsMax,
     topicAliasMaximum: mqtt.topicAliasMaximum,

@@ -371,6 +371,28 @@ t.test('what was asked for and not answered is asked for again', async (t) => {
   t.same(remote.suback(), ['a'])
 })
 
+t.test('what the remote broker has no room for at the moment is asked for again later', async (t) => {
+  const { uplink, remote, owner, settle, clock } = stage({ settings: { subscriptions: [request('a'), request('b')] } })
+  uplink.start()
+  settle()
+  remote.connack()
+  settle()
+  const { packetId } = remote.take(PacketType.subscribe) as Subscribe
+  remote.send({
+    type: PacketType.suback,
+    packetId,
+    reasonCodes: [1, ReasonCode.quotaExceeded],
+    properties: undefined,
+  })
+  settle()
+  t.equal(owner.online.length, 1, 'everything else passes')
+  for (let second = 0; second < 61; second++) {
+    clock.advanceMs(1000)
+    if (remote.take(PacketType.pingreq) !== undefined) remote.send({ type: PacketType.pingresp })
+  }
+  t.same(remote.suback(), ['b'])
+})
+
 t.test('new rules ask only for what differs', async (t) => {
   const { uplink, remote, owner, settle } = stage({ settings: { subscriptions: [request('a'), request('b')] } })
   uplink.start()

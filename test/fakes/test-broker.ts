@@ -49,6 +49,7 @@ export const testSettings: BrokerSettings = {
   sessionExpirySecondsMax: Number.POSITIVE_INFINITY,
   sessionExpirySecondsV3: 3600,
   connectTimeoutMs: 15_000,
+  subscribeWaitMsMax: 8000,
   keepAliveSecondsMax: 0,
   topicLevelsMax: 16,
   topicAliasMaximum: 4,

@@ -27,6 +27,11 @@ export function storeSection(profile: Profile) {
       200,
       'How long the flash budget may hold a message back before it is written, acknowledged, and handed to clients with durable sessions.',
     ),
+    subscribe_wait_seconds_max: option(
+      wholeNumber(1, 86_400, 'seconds'),
+      30,
+      'How long a client with a durable session waits for SUBACK while the store cannot be written. After that its new subscriptions are taken back and refused with 0x97 (0x80 before MQTT 5.0); subscriptions that it had before stay.',
+    ),
     free_bytes_min: option(
       wholeNumber(0, 1024 * gibibyte, 'bytes'),
       { edge: 64, cloud: 256 }[profile] * 1024 * 1024,

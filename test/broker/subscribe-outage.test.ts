@@ -1,0 +1,151 @@
+/** SUBSCRIBE of clients with durable sessions while the store cannot be written. */
+import t from 'tap'
+import { MemoryStore } from '../../src/adapters/store-memory/store.ts'
+import type { Clock } from '../../src/ports/clock.ts'
+import { type Connect, PacketType, type Qos, type Suback, type Version } from '../../src/protocol/packet.ts'
+import { ReasonCode } from '../../src/protocol/reason.ts'
+import { RecordingLog } from '../fakes/recording-log.ts'
+import { SeededRandom } from '../fakes/seeded-random.ts'
+import { TestBroker, type TestClient } from '../fakes/test-broker.ts'
+import { VirtualClock } from '../fakes/virtual-clock.ts'
+
+const durable = (clientId: string, version: Version = 5) =>
+  ({
+    clientId,
+    version,
+    cleanStart: false,
+    properties: version === 5 ? { sessionExpiryInterval: 3600 } : undefined,
+  }) as Connect & { clientId: string }
+
+/** A store that holds no commit while it is out. */
+async function world() {
+  const clock = new VirtualClock()
+  const held: (() => void)[] = []
+  let isOut = false
+  const storeClock: Clock = {
+    nowMs: () => clock.nowMs(),
+    wallMs: () => clock.wallMs(),
+    after: (delayMs, task) => clock.after(delayMs, task),
+    afterTurn: (task) => void (isOut ? held.push(task) : clock.afterTurn(task)),
+  }
+  const log = new RecordingLog()
+  const store = new MemoryStore({ clock: storeClock, random: new SeededRandom(1) })
+  const broker = await TestBroker.start({ clock, store, log })
+  return {
+    broker,
+    log,
+    fail: () => {
+      isOut = true
+    },
+    recover: () => {
+      isOut = false
+      for (const task of held.splice(0)) task()
+      broker.settle()
+    },
+  }
+}
+
+function ask(client: TestClient, packetId: number, topicFilter: string, qos: Qos = 1): void {
+  const request = { topicFilter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 as const }
+  client.send({ type: PacketType.subscribe, packetId, subscriptions: [request], properties: undefined })
+}
+
+const suback = (client: TestClient) => client.take(PacketType.suback) as Suback | undefined
+
+t.test('SUBACK waits for the store so long and then refuses, in both versions', async (t) => {
+  for (const [version, refusal] of [
+    [5, ReasonCode.quotaExceeded],
+    [4, ReasonCode.unspecifiedError],
+  ] as const) {
+    const { broker, log, fail, recover } = await world()
+    const client = broker.connect(durable('c', version))
+    fail()
+    ask(client, 7, 'a')
+    broker.passMs(7000)
+    t.equal(suback(client), undefined, 'it may still come to be stored')
+    broker.passMs(2000)
+    t.match(suback(client), { packetId: 7, reasonCodes: [refusal] })
+    const line = 'subscriptions refused, the store did not take them in time'
+    t.strictSame(log.fieldsOf(line), [{ count: 1, waitMs: 8000 }])
+    recover()
+    t.equal(suback(client), undefined, 'answered once')
+    const publisher = broker.connect({ clientId: 'p' })
+    publisher.publish('a', 'x', { qos: 1 })
+    t.strictSame(client.takePayloads(), [], 'what was refused is not there')
+    ask(client, 8, 'a')
+    t.match(suback(client), { packetId: 8, reasonCodes: [1] })
+    publisher.publish('a', 'y', { qos: 1 })
+    t.strictSame(client.takePayloads(), ['y'])
+  }
+})
+
+t.test('what is stored in time is granted', async (t) => {
+  const { broker, fail, recover } = await world()
+  const client = broker.connect(durable('c'))
+  fail()
+  ask(client, 7, 'a')
+  broker.passMs(5000)
+  recover()
+  t.match(suback(client), { reasonCodes: [1] })
+  broker.passMs(20_000)
+  t.equal(suback(client), undefined)
+})
+
+t.test('a client that comes back and asks for what it had is answered at once, and nothing is written', async (t) => {
+  const { broker, fail } = await world()
+  const client = broker.connect(durable('c'))
+  ask(client, 7, 'a')
+  client.drop()
+  const back = broker.connect(durable('c'))
+  fail()
+  const { lastTicket } = broker.store
+  ask(back, 8, 'a')
+  t.match(suback(back), { packetId: 8, reasonCodes: [1] })
+  t.equal(broker.store.lastTicket, lastTicket)
+})
+
+t.test('but not while what it had is not stored itself', async (t) => {
+  const { broker, fail, recover } = await world()
+  const client = broker.connect(durable('c'))
+  fail()
+  ask(client, 7, 'a')
+  client.drop()
+  const back = broker.connect(durable('c'))
+  ask(back, 8, 'a')
+  t.equal(suback(back), undefined)
+  recover()
+  t.match(suback(back), { packetId: 8 })
+})
+
+t.test('where a change is refused, the subscription stays what it was', async (t) => {
+  const { broker, fail, recover } = await world()
+  const client = broker.connect(durable('c'))
+  ask(client, 7, 'a', 1)
+  t.ok(suback(client))
+  fail()
+  ask(client, 8, 'a', 0)
+  ask(client, 9, 'a', 2)
+  ask(client, 10, 'b', 0)
+  ask(client, 11, 'b', 1)
+  broker.passMs(10_000)
+  for (const packetId of [8, 9, 10, 11]) t.match(suback(client), { packetId, reasonCodes: [ReasonCode.quotaExceeded] })
+  recover()
+  const publisher = broker.connect({ clientId: 'p' })
+  publisher.publish('a', 'kept', { qos: 1 })
+  publisher.publish('b', 'refused', { qos: 1 })
+  const message = client.takePublish()
+  t.match([message.payload.toString(), message.qos], ['kept', 1])
+  t.strictSame(client.takePayloads(), [])
+})
+
+t.test('what waited behind it leaves with the refusal', async (t) => {
+  const { broker, fail } = await world()
+  const client = broker.connect(durable('c'))
+  fail()
+  ask(client, 7, 'a', 0)
+  client.publish('nobody', 'x', { qos: 1, packetId: 3 })
+  t.equal(client.take(PacketType.puback), undefined)
+  broker.passMs(10_000)
+  t.match(suback(client), { packetId: 7 })
+  t.match(client.take(PacketType.puback), { packetId: 3 })
+})
