@@ -2,19 +2,23 @@
  * The control socket: HTTP with JSON over a unix socket in the data directory, for `tidegate ctl` on the same machine.
  * Only the user of the broker may open it, and that is all the access control there is.
  *
- * The socket goes when the broker ends; one that a killed broker left behind is replaced.
+ * The socket goes when the broker ends; one that a killed broker left behind is replaced. Where the data directory
+ * cannot be written it is elsewhere (control-path.ts).
  */
 import { chmodSync, mkdirSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { Failure } from '../lib/errors.ts'
-import { type ControlPath, controlPath } from './control-path.ts'
+import { type ControlPath, controlPath, substitutePaths } from './control-path.ts'
 import { type AdminRoute, findRoute } from './route.ts'
 
 /** The user of the broker. */
 const socketMode = 0o600
 
 const bodyBytesMax = 1_048_576
+
+/** The disk takes nothing new. */
+const unwritable: ReadonlySet<string | undefined> = new Set(['EROFS', 'ENOSPC', 'EDQUOT'])
 
 export class ControlSocket {
   readonly path: string
@@ -31,19 +35,28 @@ export class ControlSocket {
   static async open(dataDir: string, routes: readonly AdminRoute[]): Promise<ControlSocket> {
     try {
       mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-      const place = controlPath(dataDir)
-      try {
-        await makeWay(place)
-        const server = createServer((request, response) => void answer(routes, request, response))
-        await listen(server, place.shortPath)
-        return new ControlSocket(server, place)
-      } catch (error) {
-        place.release()
-        throw error
-      }
+      return await ControlSocket.#openAt(controlPath(dataDir), routes)
     } catch (error) {
       if (error instanceof Failure) throw error
+      if (unwritable.has((error as NodeJS.ErrnoException).code)) {
+        for (const place of substitutePaths(dataDir, process.env)) {
+          const socket = await ControlSocket.#openAt(place, routes).catch(() => undefined)
+          if (socket !== undefined) return socket
+        }
+      }
       throw new Failure('ERR_CONTROL_SOCKET', (error as Error).message, error)
+    }
+  }
+
+  static async #openAt(place: ControlPath, routes: readonly AdminRoute[]): Promise<ControlSocket> {
+    try {
+      await makeWay(place)
+      const server = createServer((request, response) => void answer(routes, request, response))
+      await listen(server, place.shortPath)
+      return new ControlSocket(server, place)
+    } catch (error) {
+      place.release()
+      throw error
     }
   }
 

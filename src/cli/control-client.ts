@@ -1,8 +1,8 @@
 /** How `ctl` and `doctor` ask a running broker: over the control socket of its data directory. */
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { request } from 'node:http'
 import { resolve } from 'node:path'
-import { controlPath } from '../admin/control-path.ts'
+import { type ControlPath, controlPath, substitutePaths } from '../admin/control-path.ts'
 import { Failure } from '../lib/errors.ts'
 
 const timeoutMs = 10_000
@@ -14,21 +14,44 @@ const usualDirectories = ['data/edge', 'data/cloud', '/var/lib/tidegate']
 export function brokerDirectory(given: string | undefined, env: { readonly TIDEGATE_DATA_DIR?: string }): string {
   const named = given ?? env.TIDEGATE_DATA_DIR
   if (named !== undefined) return resolve(named)
-  const found = usualDirectories.find((directory) => existsSync(resolve(directory, 'control.sock')))
+  const found = usualDirectories.find(
+    (directory) => existsSync(resolve(directory, 'control.sock')) || substitutesOf(resolve(directory)).length > 0,
+  )
   if (found !== undefined) return resolve(found)
   throw new Failure('ERR_NO_BROKER', `no control socket in ${usualDirectories.join(', ')}`)
 }
 
 /** Rejects with a Failure: ERR_NO_BROKER, ERR_CONTROL_SOCKET, or what the broker answered as ERR_CONTROL_REFUSED. */
-export function askBroker(dataDir: string, method: string, path: string, body?: unknown): Promise<unknown> {
+export async function askBroker(dataDir: string, method: string, path: string, body?: unknown): Promise<unknown> {
+  try {
+    return await ask(placeIn(dataDir), method, path, body)
+  } catch (error) {
+    // A broker that cannot write to its data directory listens elsewhere.
+    const [substitute] = error instanceof Failure && error.code === 'ERR_NO_BROKER' ? substitutesOf(dataDir) : []
+    if (substitute === undefined) throw error
+    return await ask(substitute, method, path, body)
+  }
+}
+
+function placeIn(dataDir: string): ControlPath {
+  try {
+    return controlPath(dataDir)
+  } catch (error) {
+    throw noAnswer(dataDir, error as NodeJS.ErrnoException)
+  }
+}
+
+/** What stands there in the name of the broker; anybody may put something where temporary files are. */
+function substitutesOf(dataDir: string): ControlPath[] {
+  const owners = [0, process.getuid?.(), statSync(dataDir, { throwIfNoEntry: false })?.uid]
+  return substitutePaths(dataDir, process.env).filter(({ path }) => {
+    const found = statSync(path, { throwIfNoEntry: false })
+    return found?.isSocket() === true && owners.includes(found.uid)
+  })
+}
+
+function ask(place: ControlPath, method: string, path: string, body: unknown): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    let place: ReturnType<typeof controlPath>
-    try {
-      place = controlPath(dataDir)
-    } catch (error) {
-      reject(noAnswer(dataDir, error as NodeJS.ErrnoException))
-      return
-    }
     const sent = request(
       { socketPath: place.shortPath, method, path, timeout: timeoutMs, agent: false },
       (response) => {

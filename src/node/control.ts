@@ -1,5 +1,6 @@
 /** The control socket of a node and what every broker answers there. */
 
+import { dirname } from 'node:path'
 import { packageVersion } from '../adapters/system/version.ts'
 import { ControlSocket } from '../admin/control-socket.ts'
 import type { AdminRoute } from '../admin/route.ts'
@@ -25,7 +26,10 @@ export async function openControl(
   log: Log,
 ): Promise<ControlSocket | undefined> {
   try {
-    return await ControlSocket.open(dataDir, routes)
+    const socket = await ControlSocket.open(dataDir, routes)
+    if (dirname(socket.path) !== dataDir)
+      log.warn({ path: socket.path }, 'control socket outside of the data directory')
+    return socket
   } catch (error) {
     if (!(error instanceof Failure)) throw error
     log.warn({ err: error.line }, 'no control socket, tidegate ctl will not work')

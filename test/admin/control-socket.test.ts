@@ -1,8 +1,9 @@
 /** The control socket by itself: who may open it, what it answers, what it leaves behind. */
-import { existsSync, mkdirSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import t from 'tap'
+import { substitutePaths } from '../../src/admin/control-path.ts'
 import { ControlSocket } from '../../src/admin/control-socket.ts'
 import type { AdminRoute } from '../../src/admin/route.ts'
 import { askBroker, brokerDirectory } from '../../src/cli/control-client.ts'
@@ -90,4 +91,15 @@ t.test('the data directory is the one given, that of the environment, or a usual
   t.throws(() => brokerDirectory(undefined, {}), { code: 'ERR_NO_BROKER' })
   process.chdir(before)
   t.end()
+})
+
+t.test('there is no substitute of somebody else, and none without a broker', async (t) => {
+  const dataDir = t.testdir({})
+  const [place] = substitutePaths(dataDir, { RUNTIME_DIRECTORY: '/run/broker' })
+  t.equal(dirname(place?.path ?? ''), '/run/broker', 'the directory that systemd tells comes first')
+  t.not(substitutePaths(join(dataDir, 'other'), {})[0]?.path, substitutePaths(dataDir, {})[0]?.path)
+  const temporary = substitutePaths(dataDir, {}).at(-1)?.path ?? ''
+  writeFileSync(temporary, 'no socket')
+  t.teardown(() => rmSync(temporary))
+  await t.rejects(askBroker(dataDir, 'GET', '/'), { code: 'ERR_NO_BROKER', detail: join(dataDir, 'control.sock') })
 })
