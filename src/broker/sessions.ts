@@ -148,7 +148,7 @@ export class SessionTable {
     if (request.will !== undefined) this.#armWill(session, request.will.message, request.will.delaySeconds)
     this.save(session)
     // Some ended with the connection until now.
-    if (!wasDurable) session.subscribedTicket = this.#store.lastTicket
+    if (session.isDurable && !wasDurable) session.subscribedTicket = this.#store.lastTicket
     return { session, isPresent }
   }
 

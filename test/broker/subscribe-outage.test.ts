@@ -149,3 +149,13 @@ t.test('what waited behind it leaves with the refusal', async (t) => {
   t.match(suback(client), { packetId: 7 })
   t.match(client.take(PacketType.puback), { packetId: 3 })
 })
+
+t.test('a client whose session ends with its connection waits for nothing', async (t) => {
+  const { broker, fail } = await world()
+  broker.connect(durable('c'))
+  fail()
+  broker.connect(durable('d'))
+  const client = broker.connect({ clientId: 'clean', version: 5 })
+  ask(client, 7, 'a')
+  t.match(suback(client), { packetId: 7, reasonCodes: [1] })
+})
