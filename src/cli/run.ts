@@ -6,7 +6,7 @@
  * The log says 'started' once it listens and can be asked. Exit 1 when stopping takes too long, or at a second signal,
  * or when the store cannot be written at the end; exit 2 when it could not start.
  */
-import { compileSooner } from '../adapters/system/tier-up.ts'
+import { compileAsUsual, compileSooner } from '../adapters/system/tier-up.ts'
 import type { Settings } from '../config/settings.ts'
 import { Failure } from '../lib/errors.ts'
 import type { Result } from '../lib/result.ts'
@@ -25,6 +25,9 @@ export interface RunningBroker {
 export type StartBroker = (settings: Settings, log: RootLog) => Promise<RunningBroker>
 
 const stopMsMax = 5000
+
+/** How long clients come back at once to a broker that was restarted. */
+const rushMs = 3000
 
 /** Resolves when the broker runs, or could not start; signals do the rest. */
 export async function run(
@@ -70,6 +73,7 @@ export async function run(
   try {
     await running
     if (!isStopping) log.info({ pid: process.pid, ms: Math.round(performance.now()) }, 'started')
+    setTimeout(compileAsUsual, rushMs).unref()
   } catch (error) {
     if (!(error instanceof Failure)) throw error
     complainOf(error)

@@ -5,7 +5,7 @@
 import type { LaneExtent, Seq } from '../../ports/store.ts'
 
 /** One group commit trims no more than this, so that it stays short. */
-const trimCountMax = 4096
+const trimCountMax = 1024
 const trimBytesMax = 16 * 1024 * 1024
 
 /** Where the messages of a lane that are kept begin. */
