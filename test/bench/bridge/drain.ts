@@ -3,10 +3,8 @@
  * messages a second reach a subscriber above, what each costs, and how long a live message takes meanwhile.
  */
 import { setTimeout as wait } from 'node:timers/promises'
-import { SeededRandom } from '../../../firmware-sim/seeded-random.ts'
-import { UplinkProxy } from '../../../firmware-sim/uplink-proxy.ts'
 import type { BrokerName } from '../brokers.ts'
-import type { Loads } from './loads.ts'
+import type { Loads, Relay } from './loads.ts'
 import { Pair } from './pair.ts'
 
 const idleMs = 5000
@@ -25,10 +23,10 @@ export interface Drained {
 }
 
 export async function drain(name: BrokerName, loads: Loads, count: number): Promise<Drained> {
-  let proxy: UplinkProxy | undefined
-  const pair = await Pair.make(name, (cloudPort) => {
-    proxy = new UplinkProxy({ target: { host: '127.0.0.1', port: cloudPort }, random: new SeededRandom(1) })
-    return proxy.listen()
+  let link: Relay | undefined
+  const pair = await Pair.make(name, async (cloudPort) => {
+    link = await loads.relay(cloudPort)
+    return link.port
   })
   const { edge, cloud } = pair
   try {
@@ -38,12 +36,12 @@ export async function drain(name: BrokerName, loads: Loads, count: number): Prom
     const idle = loads.live(edge.port, cloud.port, 'live/lane')
     await wait(idleMs)
     const idleP99Us = (await idle.end()).p99Us
-    proxy?.setFault({ kind: 'reset' })
+    link?.cut()
     await loads.publish(edge.port, count)
 
     const { begun, all } = loads.collect(cloud.port, count, 30)
     await wait(settleMs)
-    proxy?.setFault({ kind: 'pass' })
+    link?.mend()
     await begun
     const cpuBefore = [edge.cpuSeconds(), cloud.cpuSeconds()]
     const [lane, same] = ['live/lane', 'live/same'].map((topic) => loads.live(edge.port, cloud.port, topic))
@@ -62,7 +60,7 @@ export async function drain(name: BrokerName, loads: Loads, count: number): Prom
     }
   } finally {
     await pair.remove()
-    await proxy?.close()
+    link?.end()
   }
 }
 

@@ -4,11 +4,14 @@
  *   collect PORT COUNT SECONDS  takes `s/#`, whose payloads begin with a number (store-load.c, publish), until COUNT
  *                               numbers came or nothing for SECONDS; prints `begun` when the first is there
  *   live FROM TO RATE TOPIC     sends RATE messages a second at port FROM and takes them at port TO, until SIGTERM
+ *   relay TO                    prints a port and carries bytes between it and port TO: a link that SIGUSR1 cuts and
+ *                               SIGUSR2 mends, and that takes next to nothing of the processors
  */
+#include <pthread.h>
 #include <signal.h>
 #include "../load-client.h"
 
-enum { TOPICS_MAX = 1000, LIVE_MAX = 1000000 };
+enum { TOPICS_MAX = 1000, LIVE_MAX = 1000000, RELAYED_MAX = 100 };
 
 static volatile sig_atomic_t is_over;
 
@@ -132,11 +135,65 @@ static void live(unsigned from, unsigned to, double rate, const char *topic) {
          received > 0 ? took_us[received / 2] : 0, received > 0 ? took_us[received * 99 / 100] : 0);
 }
 
+/* Both ends of what was ever relayed; they stay open until the end. */
+static int relayed[RELAYED_MAX][2];
+static volatile sig_atomic_t relayed_count, is_cut;
+
+static void on_cut(int number) {
+  is_cut = number == SIGUSR1;
+  for (int i = 0; is_cut && i < relayed_count; i++)
+    for (int side = 0; side < 2; side++) shutdown(relayed[i][side], SHUT_RDWR);
+}
+
+/* One direction. */
+static void *carry(void *from) {
+  static __thread uint8_t bytes[65536];
+  int *side = from, *other = relayed[(side - relayed[0]) / 2] + 1 - (side - relayed[0]) % 2;
+  for (ssize_t length; (length = read(*side, bytes, sizeof bytes)) > 0;)
+    for (ssize_t at = 0, sent; at < length; at += sent)
+      if ((sent = send(*other, bytes + at, (size_t)(length - at), MSG_NOSIGNAL)) < 0) return NULL;
+  shutdown(*other, SHUT_RDWR);
+  return NULL;
+}
+
+static void relay(unsigned to) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t length = sizeof address;
+  int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+  if (bind(listener, (void *)&address, length) < 0 || listen(listener, 8) < 0) err(1, "listen");
+  getsockname(listener, (void *)&address, &length);
+  signal(SIGUSR1, on_cut);
+  signal(SIGUSR2, on_cut);
+  printf("%u\n", ntohs(address.sin_port));
+  fflush(stdout);
+  address.sin_port = htons((uint16_t)to);
+  for (;;) {
+    int below = accept(listener, NULL, NULL), above = socket(AF_INET, SOCK_STREAM, 0);
+    if (below < 0) err(1, "accept");
+    if (is_cut || connect(above, (void *)&address, sizeof address) < 0) {
+      close(below);
+      close(above);
+      continue;
+    }
+    if (relayed_count == RELAYED_MAX) errx(1, "too many connections");
+    int *sides = relayed[relayed_count];
+    sides[0] = below;
+    sides[1] = above;
+    relayed_count++;
+    for (int side = 0; side < 2; side++) {
+      pthread_t thread;
+      setsockopt(sides[side], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+      if (pthread_create(&thread, NULL, carry, &sides[side]) != 0) errx(1, "no thread");
+    }
+  }
+}
+
 int main(int count, char **words) {
   if (count == 5 && strcmp(words[1], "collect") == 0)
     collect((unsigned)atoi(words[2]), (unsigned)atoi(words[3]), atof(words[4]));
   else if (count == 6 && strcmp(words[1], "live") == 0)
     live((unsigned)atoi(words[2]), (unsigned)atoi(words[3]), atof(words[4]), words[5]);
+  else if (count == 3 && strcmp(words[1], "relay") == 0) relay((unsigned)atoi(words[2]));
   else errx(2, "see the top of this file");
   return 0;
 }

@@ -1,8 +1,10 @@
 /** The loads of the bench, compiled once: each a process of its own, so that it takes nothing from what it measures. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 
 const sources = { store: new URL('../store-load.c', import.meta.url), bridge: new URL('load.c', import.meta.url) }
@@ -25,6 +27,13 @@ export interface Lived {
   readonly p99Us: number
 }
 
+export interface Relay {
+  readonly port: number
+  cut(): void
+  mend(): void
+  end(): void
+}
+
 export class Loads {
   readonly #folder = mkdtempSync(join(tmpdir(), 'bench-bridge-load-'))
   readonly #running = new Set<ChildProcess>()
@@ -32,7 +41,9 @@ export class Loads {
   constructor() {
     try {
       for (const [name, source] of Object.entries(sources)) {
-        execFileSync('cc', ['-O2', '-o', join(this.#folder, name), fileURLToPath(source)], { stdio: 'inherit' })
+        execFileSync('cc', ['-O2', '-pthread', '-o', join(this.#folder, name), fileURLToPath(source)], {
+          stdio: 'inherit',
+        })
       }
     } catch (error) {
       this.remove()
@@ -64,6 +75,18 @@ export class Loads {
         child.kill('SIGTERM')
         return result as Promise<Lived>
       },
+    }
+  }
+
+  /** A link to a port. While it is cut what is open is closed, and new connections are closed at once. */
+  async relay(to: number): Promise<Relay> {
+    const { child } = this.#run('bridge', ['relay', to])
+    const [port] = await once(child.stdout as Readable, 'data')
+    return {
+      port: Number(port),
+      cut: () => child.kill('SIGUSR1'),
+      mend: () => child.kill('SIGUSR2'),
+      end: () => child.kill(),
     }
   }
 
