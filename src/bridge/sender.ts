@@ -43,8 +43,8 @@ const perTurnMax = 64
 const turnMsMax = 1
 
 /** How long other lanes give way to a command, and how long they go on before they give way to another one. */
-const giveWayMs = 14
-const goOnMs = 6
+const giveWayMs = 12
+const goOnMs = 8
 
 /** Lanes share a connection, so each has packet ids of its own. Those beyond are for SUBSCRIBE. */
 const packetIdsPerLane = 16_000
