@@ -2,7 +2,7 @@
 import { assert } from '../lib/assert.ts'
 import type { LocalConsumer, LocalSession, LocalSessionOptions, QueueLimits } from '../ports/local.ts'
 import type { RetainedTopic } from '../ports/retained.ts'
-import type { Seq, Ticket } from '../ports/store.ts'
+import type { LaneExtent, Seq, Ticket } from '../ports/store.ts'
 import type { Numbering } from '../protocol/numbering.ts'
 import type { Qos, SubscriptionRequest } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
@@ -159,24 +159,25 @@ export class LocalClient implements LocalSession, Attachment {
   }
 
   get awaitedSeq(): Seq | undefined {
-    const { delivery, store } = this.#core
-    const { lane } = this.#session
-    const lastSeq = lane === undefined ? store.log.lastSeq : (store.log.extents[lane]?.lastSeq ?? 0)
-    return lastSeq > this.#session.cursor(delivery.routedSeq) ? lastSeq : undefined
+    const { lastSeq } = this.#extent
+    return lastSeq > this.#session.cursor(this.#core.delivery.routedSeq) ? lastSeq : undefined
   }
 
   get backlogCount(): number {
     const { delivery, store } = this.#core
-    const { lane } = this.#session
     const ahead = store.log.lastSeq - this.#session.cursor(delivery.routedSeq)
-    return Math.min(ahead, lane === undefined ? store.log.messageCount : (store.log.extents[lane]?.messageCount ?? 0))
+    return Math.min(ahead, this.#extent.messageCount)
   }
 
   get backlogBytes(): number {
+    return this.backlogCount === 0 ? 0 : this.#extent.byteCount
+  }
+
+  /** Of its lane, or of the whole log. */
+  get #extent(): LaneExtent {
     const { log } = this.#core.store
     const { lane } = this.#session
-    if (this.backlogCount === 0) return 0
-    return lane === undefined ? log.byteCount : (log.extents[lane]?.byteCount ?? 0)
+    return lane === undefined ? log : (log.extents[lane] as LaneExtent)
   }
 
   oldestAtMs(answer: (atMs: number | undefined) => void): void {

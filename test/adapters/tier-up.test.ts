@@ -1,3 +1,4 @@
+/** How soon V8 compiles, told by V8 itself. */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
