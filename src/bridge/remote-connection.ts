@@ -201,18 +201,27 @@ export class RemoteConnection {
   #queueFlush(): void {
     if (this.#isFlushQueued) return
     this.#isFlushQueued = true
-    this.#clock.afterTurn(() => this.flush())
+    this.#clock.afterTurn(() => {
+      if (this.flush()) this.#owner.onDrain()
+    })
   }
 
-  /** Everything sent so far leaves now instead of at the end of the turn. */
-  flush(): void {
+  /**
+   * Everything sent so far leaves now instead of at the end of the turn.
+   * @returns true when `canTake` was false, and is no longer without the link having anything to tell about it
+   */
+  flush(): boolean {
     this.#isFlushQueued = false
     const link = this.#link
-    if (link === undefined || this.#output.byteCount === 0) return
+    const { byteCount } = this.#output
+    if (link === undefined || byteCount === 0) return false
+    const { outputBytesMax } = this.#limits
     this.#watch.wrote()
-    this.sentBytes += this.#output.byteCount
+    this.sentBytes += byteCount
     link.send(this.#output.take())
-    this.#isLinkFull = link.bufferedByteCount > this.#limits.outputBytesMax
+    const leftBytes = link.bufferedByteCount
+    this.#isLinkFull = leftBytes > outputBytesMax
+    return byteCount >= outputBytesMax && leftBytes === 0
   }
 
   #onDrain(): void {

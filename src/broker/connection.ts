@@ -35,7 +35,7 @@ import type { Core } from './core.ts'
 import { Intake } from './intake.ts'
 import { greeted, isPeer } from './mount.ts'
 import { type Line, OpenConnection } from './open-connection.ts'
-import { Outbox } from './outbox.ts'
+import { Outbox, type OutboxOwner } from './outbox.ts'
 import { Pace } from './pace.ts'
 import { goodbye } from './redirect.ts'
 
@@ -49,7 +49,7 @@ export type ConnectionState =
 /** Where a connection is, and inside its admission where that is. */
 export type ConnectionStage = Exclude<ConnectionState['at'], 'admitting'> | Admission['at']
 
-export class Connection implements LinkOwner, Line {
+export class Connection implements LinkOwner, Line, OutboxOwner {
   readonly #core: Core
   readonly #link: Link
   readonly #traits: ListenerTraits
@@ -72,7 +72,7 @@ export class Connection implements LinkOwner, Line {
     this.#link = link
     this.#traits = traits
     this.#frames = new FrameDecoder(core.settings.packetBytesMax)
-    this.#outbox = new Outbox(core, link)
+    this.#outbox = new Outbox(core, link, this)
     this.#intake = new Intake(link)
     if (traits.rates !== undefined) this.#pace = new Pace(core.clock, core.wheel, this.#intake, traits.rates)
     this.#lastReceivedMs = core.clock.nowMs()
@@ -278,6 +278,10 @@ export class Connection implements LinkOwner, Line {
 
   onDrain(): void {
     this.#outbox.onDrain()
+    this.onRoom()
+  }
+
+  onRoom(): void {
     if (this.#state.at === 'open') this.#core.delivery.advance(this.#state.session)
   }
 

@@ -34,9 +34,15 @@ import type { Session } from './session.ts'
 /** Messages under way whose numbers are told the same when they are sent again. */
 const numberedCountMax = 1024
 
+export interface OutboxOwner {
+  /** There is room again after `canTake` was false, and the link has nothing to tell about it. */
+  onRoom(): void
+}
+
 export class Outbox implements Flushable {
   readonly #core: Core
   readonly #link: Link
+  readonly #owner: OutboxOwner
   /** For those who write whole packets themselves and then say so with `written`. */
   readonly output = new OutputBuffer()
   #isFlushQueued = false
@@ -56,9 +62,10 @@ export class Outbox implements Flushable {
   wantsReasons = false
   #aliases: OutboundAliases | undefined
 
-  constructor(core: Core, link: Link) {
+  constructor(core: Core, link: Link, owner: OutboxOwner) {
     this.#core = core
     this.#link = link
+    this.#owner = owner
   }
 
   get canTake(): boolean {
@@ -222,7 +229,11 @@ export class Outbox implements Flushable {
     if (byteCount === 0) return
     this.#core.counters.sentBytes += byteCount
     this.#link.send(this.output.take())
-    this.#isLinkFull = this.#link.bufferedByteCount > this.#core.settings.outputBytesMax
+    const { outputBytesMax } = this.#core.settings
+    const leftBytes = this.#link.bufferedByteCount
+    this.#isLinkFull = leftBytes > outputBytesMax
+    // Somebody may have been refused, and no drain follows where the system took all of it at once.
+    if (byteCount >= outputBytesMax && leftBytes === 0) this.#owner.onRoom()
   }
 
   onDrain(): void {

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { ReasonCode } from '../../src/protocol/reason.ts'
 import { testSettings } from '../fakes/test-broker.ts'
-import { Collector, durable, gated, gatewayTraits, numbers, publishMany, World } from './world.ts'
+import { Collector, durable, everything, gated, gatewayTraits, numbers, publishMany, World } from './world.ts'
 
 t.test('a message crosses under the prefix of its gateway', async (t) => {
   const world = await World.make()
@@ -28,6 +28,21 @@ t.test('what is published while nobody answers waits, and goes up in order when 
   publishMany(world.edge.connect({ clientId: 'd' }), 1, 200)
   world.passMs(30_000)
   t.equal(world.bridge.status.backlogCount, 200)
+  world.wire.acceptor = world.cloud.broker
+  world.passMs(30_000)
+  t.same(collector.collect().payloads, numbers(1, 200))
+  t.equal(world.bridge.status.backlogCount, 0)
+})
+
+t.test('a backlog without acknowledgements goes on when more waits than one write may carry', async (t) => {
+  const world = await World.make({
+    out: [{ ...everything, filter: 'temp', qos: 0 }, everything],
+    uplink: { outputBytesMax: 2000 },
+  })
+  const collector = new Collector(world.cloud, 'g/#')
+  world.wire.acceptor = undefined
+  world.wire.cut()
+  publishMany(world.edge.connect({ clientId: 'd' }), 1, 200)
   world.wire.acceptor = world.cloud.broker
   world.passMs(30_000)
   t.same(collector.collect().payloads, numbers(1, 200))

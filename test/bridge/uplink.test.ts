@@ -371,6 +371,27 @@ t.test('what was asked for and not answered is asked for again', async (t) => {
   t.same(remote.suback(), ['a'])
 })
 
+t.test('there is room again after a full write that the link took at once, but not behind a goodbye', async (t) => {
+  const { uplink, remote, owner, settle } = stage({ settings: { outputBytesMax: 1000 } })
+  uplink.start()
+  settle()
+  remote.connack()
+  settle()
+  const fill = () => {
+    const message = Publish.create({ topic: 'a', payload: 'x'.repeat(100) })
+    while (uplink.canTake) uplink.publish(message, 0, false, false, 0, undefined)
+  }
+  fill()
+  t.same(owner.calls, [])
+  settle()
+  t.same(owner.calls, ['drain'])
+  t.ok(uplink.canTake)
+  fill()
+  uplink.stop()
+  settle()
+  t.same(owner.calls, ['drain'])
+})
+
 t.test('what the remote broker has no room for at the moment is asked for again later', async (t) => {
   const { uplink, remote, owner, settle, clock } = stage({ settings: { subscriptions: [request('a'), request('b')] } })
   uplink.start()

@@ -2,8 +2,9 @@
 import t from 'tap'
 import { MemoryDisk } from '../../src/adapters/store-memory/disk.ts'
 import { MemoryStore } from '../../src/adapters/store-memory/store.ts'
+import { OutputBuffer } from '../../src/protocol/output.ts'
 import { type Ack, type Connect, type Disconnect, PacketType } from '../../src/protocol/packet.ts'
-import { Publish } from '../../src/protocol/packets/publish.ts'
+import { encodePublish, Publish } from '../../src/protocol/packets/publish.ts'
 import { ReasonCode } from '../../src/protocol/reason.ts'
 import { SeededRandom } from '../fakes/seeded-random.ts'
 import { TestBroker, type TestClient } from '../fakes/test-broker.ts'
@@ -358,6 +359,26 @@ t.test(
     t.equal(takePacketIds().length, 1, 'but not for long')
   },
 )
+
+t.test('what finds the turn full goes in the next one, although the link took everything at once', async (t) => {
+  for (const isDurable of [false, true]) {
+    const broker = await TestBroker.start({ settings: { outputBytesMax: 2000, inflightMax: 100 } })
+    const subscriber = broker.connect(isDurable ? durable('s') : { clientId: 's' })
+    subscriber.subscribe('a', { qos: 1 })
+    const publisher = broker.connect({ clientId: 'p' })
+    const output = new OutputBuffer()
+    for (let i = 1; i <= 60; i++) {
+      const message = Publish.create({ topic: 'a', payload: String(i).padEnd(100) })
+      encodePublish(output, message, 4, 1, false, false, i, undefined, Number.POSITIVE_INFINITY)
+    }
+    publisher.sendBytes(Buffer.concat(output.take()))
+    t.same(
+      subscriber.takePayloads().map(Number),
+      Array.from({ length: 60 }, (_, index) => index + 1),
+      isDurable ? 'out of the log' : 'out of memory',
+    )
+  }
+})
 
 t.test('QoS 0 for a client that does not read is dropped and counted', async (t) => {
   const broker = await TestBroker.start({ settings: { outputBytesMax: 2000 } })
