@@ -74,9 +74,9 @@ export class RemoteSubscriptions {
     this.#memory.save(this.#held)
   }
 
-  /** UNSUBACK. */
-  unsubscribed(filters: readonly string[]): void {
-    for (const filter of filters) this.#held.delete(filter)
+  /** UNSUBACK: `isGone` tells which of `filters` the remote broker holds no longer. */
+  unsubscribed(filters: readonly string[], isGone: (index: number) => boolean): void {
+    for (const [index, filter] of filters.entries()) if (isGone(index)) this.#held.delete(filter)
     this.#memory.save(this.#held)
   }
 }

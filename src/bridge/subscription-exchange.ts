@@ -6,6 +6,7 @@ import type { FilterMemory } from '../ports/filter-memory.ts'
 import type { Log } from '../ports/log.ts'
 import { type ControlPacket, PacketType, type SubscriptionRequest } from '../protocol/packet.ts'
 import { ReasonCode, reasonName } from '../protocol/reason.ts'
+import { isTemporary } from './pacer.ts'
 import { RemoteSubscriptions, type SubscriptionChanges } from './remote-subscriptions.ts'
 
 /** The link as the exchange needs it. */
@@ -64,19 +65,29 @@ export class SubscriptionExchange {
     return packetId
   }
 
-  /** SUBACK or UNSUBACK. */
-  onAnswer(packetId: number, reasonCodes: readonly ReasonCode[], version: 4 | 5): void {
+  /** SUBACK or UNSUBACK. @returns whether something was refused that may be granted later */
+  onAnswer(packetId: number, reasonCodes: readonly ReasonCode[], version: 4 | 5): boolean {
     const { subscribe, unsubscribe } = this.#asked.get(packetId) ?? { subscribe: [], unsubscribe: [] }
-    if (!this.#asked.delete(packetId)) return
+    if (!this.#asked.delete(packetId)) return false
     this.#link.answered(packetId)
-    if (unsubscribe.length > 0) this.#held.unsubscribed(unsubscribe)
-    if (subscribe.length === 0) return
-    const isGranted = (index: number) => (reasonCodes[index] ?? ReasonCode.unspecifiedError) < 0x80
-    this.#held.subscribed(subscribe, version, isGranted)
-    for (const [index, { topicFilter }] of subscribe.entries()) {
-      if (isGranted(index)) continue
-      const reasonCode = reasonName(reasonCodes[index] ?? ReasonCode.unspecifiedError)
-      this.#log.warn({ topic: topicFilter, reasonCode }, 'remote broker refuses a subscription')
+    if (unsubscribe.length > 0) {
+      // Before 5.0 it says nothing more.
+      const codeOf = (index: number) => reasonCodes[index] ?? ReasonCode.success
+      this.#held.unsubscribed(unsubscribe, (index) => codeOf(index) < 0x80)
+      this.#warn(unsubscribe, codeOf, 'remote broker does not give up a subscription')
+      return reasonCodes.some((reasonCode) => isTemporary(reasonCode))
+    }
+    const codeOf = (index: number) => reasonCodes[index] ?? ReasonCode.unspecifiedError
+    this.#held.subscribed(subscribe, version, (index) => codeOf(index) < 0x80)
+    const filters = subscribe.map(({ topicFilter }) => topicFilter)
+    this.#warn(filters, codeOf, 'remote broker refuses a subscription')
+    return reasonCodes.includes(ReasonCode.quotaExceeded)
+  }
+
+  #warn(topicFilters: readonly string[], codeOf: (index: number) => ReasonCode, what: string): void {
+    for (const [index, topic] of topicFilters.entries()) {
+      const reasonCode = codeOf(index)
+      if (reasonCode >= 0x80) this.#log.warn({ topic, reasonCode: reasonName(reasonCode) }, what)
     }
   }
 }

@@ -116,9 +116,9 @@ export class Uplink {
     this.#connection = new RemoteConnection(settings, clock, owner, {
       onConnack: (connack) => this.#onConnack(connack),
       onSubscriptionAnswer: (packetId, reasonCodes) => {
-        this.#subscriptions.onAnswer(packetId, reasonCodes, this.#connection.version)
+        const isForNow = this.#subscriptions.onAnswer(packetId, reasonCodes, this.#connection.version)
         this.#onAnswered()
-        if (reasonCodes.includes(ReasonCode.quotaExceeded)) this.#askAgain()
+        if (isForNow) this.#askAgain()
       },
       onDrain: () => {
         if (this.#state.at === 'online') owner.onDrain()
@@ -263,9 +263,11 @@ export class Uplink {
   }
 
   #askAgain(): void {
-    const { link } = this.#state as { link?: Link }
+    const asked = this.#state
     this.#clock.after(askAgainMs, () => {
-      if (this.#state.at === 'online' && this.#state.link === link) this.#askForSubscriptions(this.#state.remote.isPeer)
+      const state = this.#state
+      const isSameLink = state.at === 'online' && 'link' in asked && asked.link === state.link
+      if (isSameLink) this.#askForSubscriptions(state.remote.isPeer)
     })
   }
 

@@ -6,8 +6,9 @@
  * Before 5.0 there is no Receive Maximum, and not reading on is the only way to hold a publisher back: so the client
  * is not listened to while as many wait as Receive Maximum would allow.
  *
- * SUBACK waits for so long and no longer: in an outage of the store it says then that nothing was granted, and what was
- * asked for is taken back. It is sent before what still waits, because only PUBACK and PUBREC have an order.
+ * SUBACK and UNSUBACK wait for so long and no longer: in an outage of the store they say then that nothing was done, and
+ * what was asked for is taken back. Before 5.0 UNSUBACK cannot say so, and the connection is closed. Neither waits for
+ * anything but its own commit, because only PUBACK and PUBREC have an order.
  */
 import { RingQueue } from '../lib/ring-queue.ts'
 import type { Ticket } from '../ports/store.ts'
@@ -22,15 +23,28 @@ import type { Session } from './session.ts'
 
 type Waiting = {
   readonly ticket: Ticket
-  readonly packet: Ack | Suback | Unsuback
-  readonly onSent: (() => void) | undefined
+  readonly packet: Ack | Answer
 }
 
-/** A SUBACK among those that wait. */
+type Answer = Suback | Unsuback
+
+/** What SUBSCRIBE or UNSUBSCRIBE asked for. One of these is called once, but for `onUnanswerable`. */
+export interface Asked {
+  /** The answer is out; what comes behind it. */
+  onSent(): void
+  /** It could not be waited for. What was asked for later is taken back before. */
+  takeBack(): void
+  /** The client went while it waited. */
+  onGone?(): void
+  /** What was asked for is taken back, and in this version no answer says so. */
+  onUnanswerable?(): void
+}
+
+/** A SUBACK or UNSUBACK among those that wait. */
 interface Promised {
-  readonly suback: Suback
+  readonly answer: Answer
   readonly sinceMs: number
-  readonly takeBack: () => void
+  readonly asked: Asked
 }
 
 export class AckQueue {
@@ -75,29 +89,19 @@ export class AckQueue {
     else this.#wait(ticket, { type, packetId, reasonCode, properties: undefined })
   }
 
-  /** @param ticket the commit to wait for */
-  unsubscribed(ticket: Ticket, unsuback: Unsuback): void {
-    if (this.#isDue(ticket)) this.#send(unsuback)
-    else this.#wait(ticket, unsuback)
-  }
-
-  /**
-   * @param ticket the commit to wait for
-   * @param onSent what comes behind it
-   * @param takeBack when it could not be waited for
-   */
-  subscribed(ticket: Ticket, suback: Suback, onSent: () => void, takeBack: () => void): void {
-    if (this.#isDue(ticket)) {
-      this.#send(suback)
-      onSent()
+  /** @param ticket the commit to wait for, which is no earlier one than that of the answer before */
+  answer(ticket: Ticket, answer: Answer, asked: Asked): void {
+    if (ticket <= this.#core.store.durableTicket) {
+      this.#send(answer)
+      asked.onSent()
       return
     }
     this.#promised ??= []
-    this.#promised.push({ suback, sinceMs: this.#core.clock.nowMs(), takeBack })
-    this.#wait(ticket, suback, onSent)
+    this.#promised.push({ answer, sinceMs: this.#core.clock.nowMs(), asked })
+    this.#wait(ticket, answer)
   }
 
-  /** Refuses what was asked for before `beforeMs`, and with it all that came later. @returns how many SUBACKs that are */
+  /** Refuses what was asked for before `beforeMs`, and with it all that came later. @returns how many answers that are */
   refuseOverdue(beforeMs: number): number {
     const promised = this.#promised
     const first = promised?.[0]
@@ -105,14 +109,16 @@ export class AckQueue {
     this.#promised = undefined
     for (let left = this.#waiting.length; left > 0; left--) {
       const next = this.#waiting.shift() as Waiting
-      if (next.packet.type !== PacketType.suback) this.#waiting.push(next)
+      if (!isAnswer(next.packet)) this.#waiting.push(next)
     }
     // The last first: what it replaced may have been asked for here.
-    for (const { takeBack } of [...promised].reverse()) takeBack()
-    for (const { suback } of promised) {
-      const reasonCodes = suback.reasonCodes.map((code) => (code < 0x80 ? ReasonCode.quotaExceeded : code))
-      this.#send({ ...suback, reasonCodes })
+    for (const { asked } of promised.toReversed()) asked.takeBack()
+    let unanswerable: Asked | undefined
+    for (const { answer, asked } of promised) {
+      if (answer.type === PacketType.suback || this.#outbox.version === 5) this.#send(refused(answer))
+      else unanswerable ??= asked
     }
+    unanswerable?.onUnanswerable?.() // MQTT 3.1.1 §4.8
     this.onDurable(this.#core.store.durableTicket)
     return promised.length
   }
@@ -123,9 +129,9 @@ export class AckQueue {
       if (next.ticket > ticket) break
       this.#waiting.shift()
       if (next.packet.type === PacketType.puback) this.#pubackCount--
-      if (next.packet.type === PacketType.suback) this.#promised?.shift()
+      const promised = isAnswer(next.packet) ? this.#promised?.shift() : undefined
       this.#send(next.packet)
-      next.onSent?.()
+      promised?.asked.onSent()
     }
     if (this.#waiting.length * 2 < this.#core.settings.receiveMaximum) this.#intake.release(Hold.acknowledgements)
     return this.#waiting.length > 0
@@ -134,6 +140,7 @@ export class AckQueue {
   /** Nobody is there to be told any more. */
   close(): void {
     this.#waiting.clear()
+    for (const { asked } of this.#promised ?? []) asked.onGone?.()
     this.#promised = undefined
     this.#pubackCount = 0
     this.#core.awaitingDurable.delete(this)
@@ -154,12 +161,24 @@ export class AckQueue {
     return ticket <= this.#core.store.durableTicket && this.#waiting.length === 0
   }
 
-  #wait(ticket: Ticket, packet: Waiting['packet'], onSent?: () => void): void {
-    this.#waiting.push({ ticket, packet, onSent })
+  #wait(ticket: Ticket, packet: Waiting['packet']): void {
+    this.#waiting.push({ ticket, packet })
     if (packet.type === PacketType.puback) this.#pubackCount++
     this.#core.awaitingDurable.add(this)
     if (this.#waiting.length >= this.#core.settings.receiveMaximum) this.#intake.hold(Hold.acknowledgements)
   }
+}
+
+function isAnswer({ type }: Waiting['packet']): boolean {
+  return type === PacketType.suback || type === PacketType.unsuback
+}
+
+/** Nothing of what it says was done. */
+function refused(answer: Answer): Answer {
+  const isSuback = answer.type === PacketType.suback
+  const refusal = isSuback ? ReasonCode.quotaExceeded : ReasonCode.implementationSpecificError
+  const isDone = (code: ReasonCode) => (isSuback ? code < 0x80 : code === ReasonCode.success)
+  return { ...answer, reasonCodes: answer.reasonCodes.map((code) => (isDone(code) ? refusal : code)) }
 }
 
 function textFor(packet: Waiting['packet']): string | undefined {

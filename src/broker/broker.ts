@@ -309,13 +309,13 @@ export class Broker implements Acceptor, LocalBroker, StoreOwner {
     this.#router.dropStaleRoutes()
   }
 
-  /** SUBACK does not wait for the store for ever. */
+  /** SUBACK and UNSUBACK do not wait for the store for ever. */
   #refuseOverdue(nowMs: number): void {
     const { awaitingDurable, log, settings } = this.#core
     let count = 0
     const waitMs = settings.subscribeWaitMsMax
     for (const acks of awaitingDurable) count += acks.refuseOverdue(nowMs - waitMs)
-    if (count > 0) log.warn({ count, waitMs }, 'subscriptions refused, the store did not take them in time')
+    if (count > 0) log.warn({ count, waitMs }, 'changes of subscriptions refused, the store did not take them in time')
   }
 
   beforeCommit(): void {

@@ -35,7 +35,7 @@ import type { Outbox } from './outbox.ts'
 import { PeerView } from './peer-view.ts'
 import type { Recipient } from './router.ts'
 import type { Attachment, Session } from './session.ts'
-import { checkAnswerFits, subscribe, takeBack, unsubscribe } from './subscribe.ts'
+import { checkAnswerFits, complete, stay, subscribe, takeBack, unsubscribe } from './subscribe.ts'
 
 /** From this fixed header on packets are answered, or are wrong; below are PUBLISH of QoS 0 and what a server sends. */
 const publishQos1 = 0x32
@@ -173,18 +173,29 @@ export class OpenConnection implements Attachment {
     const subscribed = subscribe(core, session, this.principal, packet, this.#mount, this.#isBridge)
     const { reasonCodes, feeds } = subscribed
     const suback: Suback = { type: PacketType.suback, packetId: packet.packetId, reasonCodes, properties: undefined }
-    const onSent = (): void => {
-      for (const feed of feeds) core.retainedFeeds.begin(feed)
-    }
-    const ticket = this.#acks.subscribedTicketOf(session)
-    this.#acks.subscribed(ticket, suback, onSent, () => takeBack(core, session, subscribed)) // [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-6]
+    // [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-6]
+    this.#acks.answer(this.#acks.subscribedTicketOf(session), suback, {
+      onSent: () => {
+        for (const feed of feeds) core.retainedFeeds.begin(feed)
+      },
+      takeBack: () => takeBack(core, session, subscribed),
+    })
   }
 
   #unsubscribe({ packetId, topicFilters }: Unsubscribe): void {
     checkAnswerFits(topicFilters.length, this.outbox)
-    const reasonCodes = unsubscribe(this.#core, this.session, topicFilters, this.#mount)
+    const { session } = this
+    const core = this.#core
+    const unsubscribed = unsubscribe(core, session, topicFilters, this.#mount)
+    const { reasonCodes } = unsubscribed
     const unsuback: Unsuback = { type: PacketType.unsuback, packetId, reasonCodes, properties: undefined }
-    this.#acks.unsubscribed(this.#acks.ticketOf(this.session), unsuback) // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
+    // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
+    this.#acks.answer(session.subscribedTicket, unsuback, {
+      onSent: () => complete(core, session, unsubscribed),
+      takeBack: () => stay(core, session, unsubscribed),
+      onGone: () => complete(core, session, unsubscribed),
+      onUnanswerable: () => this.#line.close(ReasonCode.unspecifiedError, 'UNSUBSCRIBE was not stored in time'),
+    })
   }
 
   /** AUTH while the connection is open: everything else goes on meanwhile. */

@@ -19,7 +19,7 @@ import { RingQueue } from '../lib/ring-queue.ts'
 import type { WheelTimer } from '../lib/timer-wheel.ts'
 import type { Lane } from '../ports/lane.ts'
 import type { QueueLimits } from '../ports/local.ts'
-import type { OutboundRecord, Seq, SessionRecord, Ticket } from '../ports/store.ts'
+import type { OutboundRecord, Seq, SessionRecord, SubscriptionRecord, Ticket } from '../ports/store.ts'
 import type { Numbering } from '../protocol/numbering.ts'
 import type { Qos, Version } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
@@ -242,12 +242,20 @@ export class Session {
       version: this.version,
       expiryIntervalSeconds: this.expiryIntervalSeconds,
       disconnectedAtMs: this.disconnectedAtMs,
-      subscriptions: [...this.subscriptions.values()].map((subscription) => subscription.toRecord()),
+      subscriptions: this.#subscriptionRecords(),
       cursor: this.cursor(routedSeq),
       sentSeq: Math.max(this.restoredSeq, this.#seenSeq(routedSeq)),
       outbound: this.#outboundRecords(),
       will: this.will?.toRecord(),
     }
+  }
+
+  #subscriptionRecords(): SubscriptionRecord[] {
+    const records: SubscriptionRecord[] = []
+    for (const subscription of this.subscriptions.values()) {
+      if (!subscription.isLeaving) records.push(subscription.toRecord())
+    }
+    return records
   }
 
   /** What is open, and what an earlier run was done with ahead of the place that the session has reached. */

@@ -1,4 +1,10 @@
-/** SUBSCRIBE and UNSUBSCRIBE of one session (MQTT 5.0 §3.8.4, §3.10.4): one reason code per filter, in order. */
+/**
+ * SUBSCRIBE and UNSUBSCRIBE of one session (MQTT 5.0 §3.8.4, §3.10.4): one reason code per filter, in order.
+ *
+ * Where the session is stored, what is asked for may come not to be: then subscriptions are as they were. So one that is
+ * given back is in force until that is stored. Nothing is missing if it stays, neither messages that came meanwhile nor
+ * what waits for a group of which it is the last member.
+ */
 import type { Principal } from '../ports/auth.ts'
 import { mountBridgeTopic } from '../ports/gateway-topics.ts'
 import { PacketFault } from '../protocol/fault.ts'
@@ -57,22 +63,50 @@ export function subscribe(
 
 /** The subscriptions could not be stored: those are back that were there before. The last that were made come first. */
 export function takeBack(core: Core, session: Session, { changes }: Subscribed): void {
-  for (const { former, made } of [...changes].reverse()) {
-    if (!session.subscriptions.has(made.topicFilter)) continue // The client gave it back itself.
+  for (const { former, made } of changes.toReversed()) {
     if (former === undefined) core.sessions.unsubscribe(session, made.topicFilter)
     else core.sessions.subscribe(session, former.toRecord())
   }
   core.sessions.saveSubscriptions(session)
 }
 
-export function unsubscribe(core: Core, session: Session, topicFilters: readonly string[], mount: Mount): ReasonCode[] {
-  const reasonCodes = topicFilters.map((topicFilter) =>
-    core.sessions.unsubscribe(session, mounted(topicFilter, mount).name)
-      ? ReasonCode.success
-      : ReasonCode.noSubscriptionExisted,
-  )
-  core.sessions.saveSubscriptions(session)
-  return reasonCodes
+export interface Unsubscribed {
+  /** One for each filter. */
+  readonly reasonCodes: ReasonCode[]
+  readonly leaving: Subscription[]
+}
+
+/** `complete` or `stay` comes next. */
+export function unsubscribe(core: Core, session: Session, topicFilters: readonly string[], mount: Mount): Unsubscribed {
+  const leaving: Subscription[] = []
+  const reasonCodes = topicFilters.map((topicFilter) => {
+    const subscription = session.subscriptions.get(mounted(topicFilter, mount).name)
+    if (subscription === undefined || subscription.isLeaving) return ReasonCode.noSubscriptionExisted
+    subscription.isLeaving = true
+    leaving.push(subscription)
+    return ReasonCode.success
+  })
+  if (leaving.length > 0) core.sessions.saveSubscriptions(session)
+  return { reasonCodes, leaving }
+}
+
+/** Stored, or nobody asks any more whether it is. */
+export function complete(core: Core, session: Session, { leaving }: Unsubscribed): void {
+  for (const subscription of leaving) {
+    const { topicFilter } = subscription
+    // The client may have subscribed anew since.
+    if (session.subscriptions.get(topicFilter) === subscription) core.sessions.unsubscribe(session, topicFilter)
+  }
+}
+
+/** It could not be stored; what was asked for later is taken back already. */
+export function stay(core: Core, session: Session, { leaving }: Unsubscribed): void {
+  for (const subscription of leaving) {
+    subscription.isLeaving = false
+    const isThere = session.subscriptions.get(subscription.topicFilter) === subscription
+    if (!isThere) core.sessions.subscribe(session, subscription.toRecord())
+  }
+  if (leaving.length > 0) core.sessions.saveSubscriptions(session)
 }
 
 /** What 5.0 has options for, bridges before 5.0 mean by the bit in their protocol level. */
@@ -96,7 +130,8 @@ function subscribeOne(
   if (isShared && request.noLocal) {
     throw new PacketFault(ReasonCode.protocolError, 'MQTT-3.8.3-4', 'No Local on a shared subscription')
   }
-  const former = session.subscriptions.get(name)
+  const present = session.subscriptions.get(name)
+  const former = present?.isLeaving === true ? undefined : present
   const subscription = core.sessions.subscribe(session, {
     topicFilter: name,
     qos: request.qos,

@@ -14,6 +14,8 @@ export class Subscription {
   readonly subscriptionIdentifier: number | undefined
   /** Messages up to here were in the log before the subscription was. */
   readonly sinceSeq: Seq
+  /** Given back; it is in force until that is stored, and no longer part of what is stored. */
+  isLeaving = false
   /** Place in the router's set for this filter; the router's alone. */
   index = -1
 

@@ -432,6 +432,25 @@ t.test('new rules ask only for what differs', async (t) => {
   t.equal(owner.offlineCount, 0)
 })
 
+t.test('what the remote broker cannot give up at the moment is given back again later', async (t) => {
+  const { uplink, remote, settle, clock, memory } = stage({ settings: { subscriptions: [request('a')] } })
+  uplink.start()
+  settle()
+  remote.connack()
+  settle()
+  remote.suback()
+  uplink.subscribe([])
+  settle()
+  t.same(remote.unsuback(ReasonCode.implementationSpecificError), ['a'])
+  t.same([...memory.filters.keys()], ['a'], 'it is known to be there also after a restart')
+  for (let second = 0; second < 61; second++) {
+    clock.advanceMs(1000)
+    if (remote.take(PacketType.pingreq) !== undefined) remote.send({ type: PacketType.pingresp })
+  }
+  t.same(remote.unsuback(), ['a'])
+  t.same([...memory.filters.keys()], [])
+})
+
 t.test('what an earlier run subscribed to and nobody wants any more is given back', async (t) => {
   const memory = new TestFilterMemory()
   const former = stage({ memory, settings: { subscriptions: [request('old'), request('kept')] } })

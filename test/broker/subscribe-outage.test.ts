@@ -1,54 +1,9 @@
 /** SUBSCRIBE of clients with durable sessions while the store cannot be written. */
 import t from 'tap'
-import { MemoryStore } from '../../src/adapters/store-memory/store.ts'
-import type { Clock } from '../../src/ports/clock.ts'
-import { type Connect, PacketType, type Qos, type Suback, type Version } from '../../src/protocol/packet.ts'
+import { PacketType, type Suback } from '../../src/protocol/packet.ts'
 import { ReasonCode } from '../../src/protocol/reason.ts'
-import { RecordingLog } from '../fakes/recording-log.ts'
-import { SeededRandom } from '../fakes/seeded-random.ts'
-import { TestBroker, type TestClient } from '../fakes/test-broker.ts'
-import { VirtualClock } from '../fakes/virtual-clock.ts'
-
-const durable = (clientId: string, version: Version = 5) =>
-  ({
-    clientId,
-    version,
-    cleanStart: false,
-    properties: version === 5 ? { sessionExpiryInterval: 3600 } : undefined,
-  }) as Connect & { clientId: string }
-
-/** A store that holds no commit while it is out. */
-async function world() {
-  const clock = new VirtualClock()
-  const held: (() => void)[] = []
-  let isOut = false
-  const storeClock: Clock = {
-    nowMs: () => clock.nowMs(),
-    wallMs: () => clock.wallMs(),
-    after: (delayMs, task) => clock.after(delayMs, task),
-    afterTurn: (task) => void (isOut ? held.push(task) : clock.afterTurn(task)),
-  }
-  const log = new RecordingLog()
-  const store = new MemoryStore({ clock: storeClock, random: new SeededRandom(1) })
-  const broker = await TestBroker.start({ clock, store, log })
-  return {
-    broker,
-    log,
-    fail: () => {
-      isOut = true
-    },
-    recover: () => {
-      isOut = false
-      for (const task of held.splice(0)) task()
-      broker.settle()
-    },
-  }
-}
-
-function ask(client: TestClient, packetId: number, topicFilter: string, qos: Qos = 1): void {
-  const request = { topicFilter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 as const }
-  client.send({ type: PacketType.subscribe, packetId, subscriptions: [request], properties: undefined })
-}
+import type { TestClient } from '../fakes/test-broker.ts'
+import { ask, durable, world } from './outage-world.ts'
 
 const suback = (client: TestClient) => client.take(PacketType.suback) as Suback | undefined
 
@@ -65,7 +20,7 @@ t.test('SUBACK waits for the store so long and then refuses, in both versions', 
     t.equal(suback(client), undefined, 'it may still come to be stored')
     broker.passMs(2000)
     t.match(suback(client), { packetId: 7, reasonCodes: [refusal] })
-    const line = 'subscriptions refused, the store did not take them in time'
+    const line = 'changes of subscriptions refused, the store did not take them in time'
     t.strictSame(log.fieldsOf(line), [{ count: 1, waitMs: 8000 }])
     recover()
     t.equal(suback(client), undefined, 'answered once')

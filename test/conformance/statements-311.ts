@@ -145,7 +145,7 @@ export const statements311: readonly Statement[] = [
   [
     '4.8.0-2',
     'A passing failure while a packet is processed ends the connection',
-    'deliberately otherwise: what cannot be stored is not acknowledged and comes again, without a reconnect (test/crash, test/adapters/store-sqlite.test.ts)',
+    'deliberately otherwise, but for UNSUBSCRIBE (test/broker/unsubscribe-outage.test.ts): what cannot be stored is not acknowledged and comes again, without a reconnect (test/crash, test/adapters/store-sqlite.test.ts)',
   ],
   ['6.0.0-1', 'MQTT over WebSocket goes in binary messages', same('6.0.0-1')],
   ['6.0.0-2', 'Packets need not be aligned with WebSocket messages', same('6.0.0-2')],

@@ -110,11 +110,11 @@ export class PlayedBroker implements Dialer {
     return subscribe.subscriptions.map(({ topicFilter }) => topicFilter)
   }
 
-  unsuback(): readonly string[] {
+  unsuback(reasonCode: ReasonCode = ReasonCode.success): readonly string[] {
     const unsubscribe = this.take(PacketType.unsubscribe) as Unsubscribe | undefined
     if (unsubscribe === undefined) return []
     const { packetId, topicFilters } = unsubscribe
-    const reasonCodes = topicFilters.map(() => ReasonCode.success)
+    const reasonCodes = topicFilters.map(() => reasonCode)
     this.send({ type: PacketType.unsuback, packetId, reasonCodes, properties: undefined })
     return topicFilters
   }

@@ -30,7 +30,7 @@ export function storeSection(profile: Profile) {
     subscribe_wait_seconds_max: option(
       wholeNumber(1, 86_400, 'seconds'),
       8,
-      'How long a client with a durable session waits for SUBACK while the store cannot be written. After that its new subscriptions are taken back and refused with 0x97 (0x80 before MQTT 5.0); subscriptions that it had before stay.',
+      'How long a client with a durable session waits for SUBACK or UNSUBACK while the store cannot be written. After that its new subscriptions are taken back and refused with 0x97 (0x80 before MQTT 5.0), and those that it had before stay: UNSUBACK says 0x83, and before MQTT 5.0, where it cannot, the connection is closed.',
     ),
     free_bytes_min: option(
       wholeNumber(0, 1024 * gibibyte, 'bytes'),
