@@ -1,7 +1,7 @@
 /** How `ctl` and `doctor` ask a running broker: over the control socket of its data directory. */
 import { existsSync, statSync } from 'node:fs'
 import { request } from 'node:http'
-import { resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { type ControlPath, controlPath, substitutePaths } from '../admin/control-path.ts'
 import { Failure } from '../lib/errors.ts'
 
@@ -18,7 +18,9 @@ export function brokerDirectory(given: string | undefined, env: { readonly TIDEG
     (directory) => existsSync(resolve(directory, 'control.sock')) || substitutesOf(resolve(directory)).length > 0,
   )
   if (found !== undefined) return resolve(found)
-  throw new Failure('ERR_NO_BROKER', `no control socket in ${usualDirectories.join(', ')}`)
+  const others = substitutePaths('', process.env).map(({ path }) => dirname(path))
+  const places = `${usualDirectories.join(', ')}, nor a substitute in ${others.join(', ')}`
+  throw new Failure('ERR_NO_BROKER', `no control socket in ${places}`)
 }
 
 /** Rejects with a Failure: ERR_NO_BROKER, ERR_CONTROL_SOCKET, or what the broker answered as ERR_CONTROL_REFUSED. */
@@ -27,9 +29,11 @@ export async function askBroker(dataDir: string, method: string, path: string, b
     return await ask(placeIn(dataDir), method, path, body)
   } catch (error) {
     // A broker that cannot write to its data directory listens elsewhere.
-    const [substitute] = error instanceof Failure && error.code === 'ERR_NO_BROKER' ? substitutesOf(dataDir) : []
-    if (substitute === undefined) throw error
-    return await ask(substitute, method, path, body)
+    if (!(error instanceof Failure) || error.code !== 'ERR_NO_BROKER') throw error
+    const [substitute] = substitutesOf(dataDir)
+    if (substitute !== undefined) return await ask(substitute, method, path, body)
+    const others = substitutePaths(dataDir, process.env).map(({ path: other }) => other)
+    throw new Failure('ERR_NO_BROKER', `${error.detail}, nor at ${others.join(', ')}`, error)
   }
 }
 

@@ -107,7 +107,7 @@ export const ERRORS = {
   ERR_CONTROL_REFUSED: { text: 'the broker says no', cure: 'see what it says', retryable: false },
   ERR_NO_BROKER: {
     text: 'no broker answers',
-    cure: 'start one, or say which with --data-dir',
+    cure: 'start one, or say which with --data-dir; if it cannot write there and its service has a RuntimeDirectory, set RUNTIME_DIRECTORY to that',
     retryable: true,
   },
   ERR_LINK_CLOSED: { text: 'the network connection ended', cure: 'none needed; it is opened again', retryable: true },

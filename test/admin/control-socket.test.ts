@@ -103,3 +103,15 @@ t.test('there is no substitute of somebody else, and none without a broker', asy
   t.teardown(() => rmSync(temporary))
   await t.rejects(askBroker(dataDir, 'GET', '/'), { code: 'ERR_NO_BROKER', detail: join(dataDir, 'control.sock') })
 })
+
+t.test('who finds no broker is told of every place that was looked at', async (t) => {
+  const dataDir = t.testdir({})
+  const places = [join(dataDir, 'control.sock'), ...substitutePaths(dataDir, {}).map(({ path }) => path)]
+  for (const place of places) await t.rejects(askBroker(dataDir, 'GET', '/'), { code: 'ERR_NO_BROKER', detail: place })
+  const before = process.cwd()
+  t.teardown(() => process.chdir(before))
+  process.chdir(dataDir)
+  for (const place of ['data/edge', 'data/cloud', '/var/lib/tidegate', '/run/tidegate', '/tmp']) {
+    t.throws(() => brokerDirectory(undefined, {}), { code: 'ERR_NO_BROKER', detail: place })
+  }
+})

@@ -1,8 +1,11 @@
 /** The built broker, started on a disk that is full or read-only: it runs, says so, and goes on by itself. */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
-import t from 'tap'
+import { existsSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import t, { type Test } from 'tap'
+import { substitutePaths } from '../../src/admin/control-path.ts'
+import { temporaryFolder } from '../power-cut/disk.ts'
 import { Peer } from '../power-cut/peer.ts'
 import { builtFile } from '../power-cut/workload.ts'
 import { fill, mountSmall, sleep, World } from './sick-disk-world.ts'
@@ -68,11 +71,16 @@ t.test('what a store holds can be read although the broker starts on a full disk
 
 const readOnly = {
   alarm: 'store_failed',
+  place: existsSync('/run/tidegate') ? '/run/tidegate' : tmpdir(),
   begin: ({ dataDir }: World) => remount(dataDir, 'ro'),
   end: ({ dataDir }: World) => remount(dataDir, 'rw'),
 }
+/** With a directory that systemd would make for it. */
+const readOnlyService = { ...readOnly, place: temporaryFolder() }
+t.teardown(() => rmSync(readOnlyService.place, { recursive: true }))
 const fullWithoutReserve = {
   alarm: 'disk_full',
+  place: undefined,
   begin: ({ dataDir, database }: World) => {
     rmSync(`${database}-reserve`)
     fill(join(dataDir, 'ballast'))
@@ -81,20 +89,22 @@ const fullWithoutReserve = {
 }
 
 for (const [title, signal, outage] of [
-  ['that was stopped can be read on a read-only file system', 'SIGTERM', readOnly],
+  ['that was stopped can be read on a read-only file system', 'SIGTERM', readOnlyService],
   ['that was killed can be read on a read-only file system', 'SIGKILL', readOnly],
   ['can be read on a full disk without the reserve', 'SIGTERM', fullWithoutReserve],
 ] as const) {
   t.test(`a store ${title}, and written once that can be`, { buffered: true }, async (t) => {
     const mount = mountSmall(t, '3m')
     if (mount === undefined) return
-    const world = await World.start(t, { dataDir: mount, env: noSpaceLeftAlone })
+    const told = outage === readOnlyService ? { RUNTIME_DIRECTORY: outage.place } : {}
+    const world = await World.start(t, { dataDir: mount, env: { ...noSpaceLeftAlone, ...told } })
     await world.taken(1)
     world.publisher.publish('kept', 'retained', 1, 2, true)
     await world.publisher.until(() => world.publisher.answers.has(2))
     await world.node.end(signal)
     outage.begin(world)
     await world.start('full')
+    if (outage.place !== undefined) answersElsewhere(t, mount, outage.place, told)
     const watcher = await Peer.connect(world.node.port, 'watcher')
     // It takes effect at once; its answer waits for the disk.
     watcher.subscribe('$SYS/brokers/+/alarms/+', 0).catch(() => undefined)
@@ -130,6 +140,19 @@ t.test(
     t.match(stderr, 'writable')
   },
 )
+
+/** The broker cannot make its control socket where it belongs: it is elsewhere, and `ctl` finds it. */
+function answersElsewhere(t: Test, dataDir: string, place: string, told: NodeJS.ProcessEnv): void {
+  const found = substitutePaths(dataDir, told).filter(({ path }) => existsSync(path))
+  t.strictSame(
+    found.map(({ path }) => [dirname(path), statSync(path).mode & 0o777]),
+    [[place, 0o600]],
+  )
+  const args = [builtFile, 'ctl', 'alarms', '--data-dir', dataDir]
+  const { status, stdout } = spawnSync(process.execPath, args, { encoding: 'utf8', env: { ...process.env, ...told } })
+  t.equal(status, 0)
+  t.match(stdout, 'store_failed')
+}
 
 function remount(mount: string, mode: 'ro' | 'rw'): void {
   execFileSync('mount', ['-o', `remount,${mode}`, mount])
