@@ -18,9 +18,9 @@ export class Marks {
     return this.#marks.get(key)
   }
 
-  /** Joins the open group commit. */
-  set(key: string, mark: Mark, durability?: Durability): void {
+  /** Joins the open group commit, which is not held open for others when `isUrgent`. */
+  set(key: string, mark: Mark, durability?: Durability, isUrgent?: boolean): void {
     this.#marks.set(key, mark)
-    this.#store.set(key, mark, durability)
+    this.#store.set(key, mark, durability, isUrgent)
   }
 }

@@ -7,6 +7,7 @@
  *   otherwise new                     otherwise a gap, explained by what the sender dropped on purpose, or not
  */
 import type { Clock } from '../ports/clock.ts'
+import { Lane } from '../ports/lane.ts'
 import type { Admission, GateLink, PublishGate } from '../ports/local.ts'
 import type { PeerLink } from '../ports/peer.ts'
 import type { Durability } from '../ports/store.ts'
@@ -122,7 +123,7 @@ export class ReceiverLink implements GateLink {
     state.refusedSeq = Number.POSITIVE_INFINITY
     // Whoever was never here before begins where he is; a known one with a new log begins at its beginning.
     if (mark !== undefined) this.#checkGap(number, isSameLog ? mark.seq : 0, userProperties)
-    this.#marks.set(state.key, { epoch: number.epoch, seq: number.seq }, durability)
+    this.#marks.set(state.key, { epoch: number.epoch, seq: number.seq }, durability, number.lane === Lane.control)
     this.#admitted = number
     // The message is the receiver's own from the decoder on, and nobody else has seen it yet.
     const left = withoutNumber(userProperties)

@@ -335,5 +335,6 @@ export interface Mark {
  * - a mark is durable in the same group commit as the messages appended before it in the same turn.
  */
 export interface MarkStore {
-  set(key: string, mark: Mark, durability?: Durability): void
+  /** @param isUrgent a command waits for it, and it for no others */
+  set(key: string, mark: Mark, durability?: Durability, isUrgent?: boolean): void
 }

@@ -64,12 +64,11 @@ t.test('publishers that wait for each acknowledgement are not held back by their
   t.equal(budget.waitMs, 5)
 })
 
-t.test('what is urgent does not wait, and takes along what does', async (t) => {
+t.test('who can wait least decides, and a command does not wait', async (t) => {
   const clock = new KillableClock()
   const durable: Ticket[] = []
   const commits = new GroupCommit({
     path: 'store',
-    intervalMs: 5,
     patienceMs: () => 200,
     clock,
     mend: async () => undefined,
@@ -89,18 +88,28 @@ t.test('what is urgent does not wait, and takes along what does', async (t) => {
 
   commits.join()
   await passMs(50)
-  commits.join(true)
+  commits.join(5)
   await passMs(0)
   t.strictSame(durable, [1, 2], 'it came after more than its own interval')
 
-  commits.join(true)
+  commits.join(5)
   await passMs(4)
   t.strictSame(durable, [1, 2])
   await passMs(1)
   t.strictSame(durable, [1, 2, 3])
 
+  commits.join(0)
+  await passMs(0)
+  t.strictSame(durable, [1, 2, 3, 4], 'a command waits for nobody')
+
+  commits.join(5)
+  await passMs(1)
+  commits.join(0)
+  await passMs(0)
+  t.strictSame(durable, [1, 2, 3, 4, 5], 'and takes along who does')
+
   commits.join()
   await commits.close()
-  t.strictSame(durable, [1, 2, 3, 4])
+  t.strictSame(durable, [1, 2, 3, 4, 5, 6])
   t.equal(clock.timerCount, 0)
 })

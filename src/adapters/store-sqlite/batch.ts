@@ -6,7 +6,7 @@
 import type { DelayRecord } from '../../ports/delays.ts'
 import { type Lane, lanes } from '../../ports/lane.ts'
 import type { LossRecord } from '../../ports/ledger.ts'
-import type { Mark, OutboundRecord, Seq, SessionRecord, Ticket } from '../../ports/store.ts'
+import type { Durability, Mark, OutboundRecord, Seq, SessionRecord, Ticket } from '../../ports/store.ts'
 import type { Publish } from '../../protocol/packets/publish.ts'
 import type { Value } from './connection.ts'
 import { encodeMessage } from './message-text.ts'
@@ -26,6 +26,15 @@ interface LaneMessages {
   readonly startByte: number
 }
 
+/**
+ * How long a write lets its batch wait for others: `none` for as long as the flash budget asks for, `soon` for the
+ * interval of commits, `now` until the end of the turn.
+ */
+export type Haste = 'none' | 'soon' | 'now'
+
+/** The batch that a write made now belongs to, and becomes as safe as it asks for. @param haste `none` unless given */
+export type Join = (durability?: Durability, haste?: Haste) => Batch
+
 export class Batch {
   readonly ticket: Ticket
   /** When the first write joined. */
@@ -34,8 +43,8 @@ export class Batch {
   lastSeq: Seq | undefined
   /** It must be on the disk, not only in the hands of the system, before it is durable. */
   isSynced = false
-  /** Somebody waits who is not to be kept waiting for the sake of the flash. */
-  isUrgent = false
+  /** How long it may wait for others, of those in it who can wait least. */
+  waitMsMax = Number.POSITIVE_INFINITY
   #firstSeq: Seq = 0
   #byteCount = 0
   readonly #messages: (LaneMessages | undefined)[] = lanes.map(() => undefined)

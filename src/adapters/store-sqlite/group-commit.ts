@@ -22,9 +22,7 @@ const retryMs = 1000
 export interface GroupCommitOptions {
   /** For failures. */
   readonly path: string
-  /** 0 = a batch ends with the turn it was begun in. */
-  readonly intervalMs: number
-  /** How long a batch may wait that is not urgent, at present: no less. */
+  /** How long a batch may wait at present that nobody is in a hurry for. */
   readonly patienceMs: () => number
   readonly clock: Clock
   /** Comes before each write: puts a file that is damaged or gone in order, if that can be done. */
@@ -60,15 +58,15 @@ export class GroupCommit {
     return this.#joinedAtMs === undefined ? this.#open.ticket - 1 : this.#open.ticket
   }
 
-  /** The batch that a write made now belongs to. @param isUrgent it is not to wait longer than `intervalMs` */
-  join(isUrgent = false): Batch {
+  /** The batch that a write made now belongs to. @param waitMsMax it is not to wait longer; 0 = until the end of the turn */
+  join(waitMsMax = Number.POSITIVE_INFINITY): Batch {
     assert(!this.#isClosing, 'a write to a closed store')
     if (this.#joinedAtMs === undefined) {
       this.#joinedAtMs = this.#options.clock.nowMs()
       this.#open.startedAtMs = this.#joinedAtMs
     }
-    const isHurried = isUrgent && !this.#open.isUrgent
-    if (isHurried) this.#open.isUrgent = true
+    const isHurried = waitMsMax < this.#open.waitMsMax
+    if (isHurried) this.#open.waitMsMax = waitMsMax
     if (this.#running === undefined) this.#running = this.#run()
     else if (this.#isGathering && (isHurried || this.#open.byteCount >= enoughBytes)) this.#hurry?.()
     return this.#open
@@ -101,10 +99,10 @@ export class GroupCommit {
   }
 
   async #gather(joinedAtMs: number): Promise<void> {
-    const { clock, intervalMs, patienceMs } = this.#options
+    const { clock, patienceMs } = this.#options
     this.#isGathering = true
     while (!this.#isClosing && this.#open.byteCount < enoughBytes) {
-      const waitMs = joinedAtMs + (this.#open.isUrgent ? intervalMs : patienceMs()) - clock.nowMs()
+      const waitMs = joinedAtMs + Math.min(this.#open.waitMsMax, patienceMs()) - clock.nowMs()
       if (waitMs <= 0) break
       await this.#wait(waitMs)
     }

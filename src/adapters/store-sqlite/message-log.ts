@@ -16,7 +16,7 @@ import type {
   StoredMessage,
 } from '../../ports/store.ts'
 import type { Publish } from '../../protocol/packets/publish.ts'
-import type { Batch } from './batch.ts'
+import type { Join } from './batch.ts'
 import type { SqliteError, Statement } from './connection.ts'
 import { type LaneInFile, type LaneStart, LaneState } from './lane-state.ts'
 import { type LogPage, LogPages, type MessagesAnswer } from './log-pages.ts'
@@ -72,7 +72,7 @@ export class SqliteMessageLog implements MessageLog {
   readonly extents: readonly LaneState[]
   readonly #path: string
   #statements: LogStatements
-  readonly #join: (durability?: Durability, isUrgent?: boolean) => Batch
+  readonly #join: Join
   readonly #onTrim: () => void
   readonly #onReadError: (error: SqliteError) => void
   readonly #recent: NumberedQueue<Entry>
@@ -84,7 +84,6 @@ export class SqliteMessageLog implements MessageLog {
   readonly #lostStarts = new Set<Lane>()
 
   /**
-   * @param join the batch that a write made now belongs to, which becomes as safe as it asks for
    * @param on.trim there is something to trim
    * @param on.readError the file cannot be read
    */
@@ -92,7 +91,7 @@ export class SqliteMessageLog implements MessageLog {
     path: string,
     extent: LogExtent,
     statements: LogStatements,
-    join: (durability?: Durability, isUrgent?: boolean) => Batch,
+    join: Join,
     on: { trim: () => void; readError: (error: SqliteError) => void },
   ) {
     this.#path = path
@@ -141,7 +140,7 @@ export class SqliteMessageLog implements MessageLog {
     publish.own()
     const seq = this.#recent.nextNumber
     this.lastSeq = seq
-    const batch = this.#join(durability, lane === Lane.control)
+    const batch = this.#join(durability, lane === Lane.control ? 'now' : 'none')
     const state = this.#stateOf(lane)
     const number = state.lastNumber + 1
     const startByte = state.endByte

@@ -2,8 +2,8 @@
 import type { DelayStore } from '../../ports/delays.ts'
 import type { LedgerStore } from '../../ports/ledger.ts'
 import type { SoleClaims } from '../../ports/sole-claims.ts'
-import type { Durability, MarkStore, Qos2Inbox, RetainedStore, SessionStore } from '../../ports/store.ts'
-import type { Batch } from './batch.ts'
+import type { MarkStore, Qos2Inbox, RetainedStore, SessionStore } from '../../ports/store.ts'
+import type { Join } from './batch.ts'
 
 export interface RecordStores {
   readonly sessions: SessionStore
@@ -13,9 +13,6 @@ export interface RecordStores {
   readonly delays: DelayStore
   readonly ledger: LedgerStore
 }
-
-/** The batch that a write made now belongs to. */
-export type Join = (durability?: Durability, isUrgent?: boolean) => Batch
 
 export function recordStores(join: Join, claims: SoleClaims): RecordStores {
   return {
@@ -29,7 +26,9 @@ export function recordStores(join: Join, claims: SoleClaims): RecordStores {
       set: (publish, durability) => join(durability).setRetained(publish.own()),
       clear: (topic, durability) => join(durability).clearRetained(topic),
     },
-    marks: { set: (key, mark, durability) => join(durability).setMark(key, mark) },
+    marks: {
+      set: (key, mark, durability, isUrgent) => join(durability, isUrgent ? 'now' : 'none').setMark(key, mark),
+    },
     delays: {
       put: (record) => {
         record.message.own()
@@ -49,7 +48,7 @@ function sessionStore(join: Join, claims: SoleClaims): SessionStore {
     claim: (clientId, answer) => answer({ kind: 'ours', epoch: claims.claim(clientId), record: undefined }),
     release: (clientId, epoch) => claims.release(clientId, epoch),
     save: (record) => {
-      const batch = join(undefined, true)
+      const batch = join(undefined, 'soon')
       if (claims.save(record.clientId, record.epoch)) batch.saveSession(record)
     },
     saveCursor: (clientId, cursor) => {

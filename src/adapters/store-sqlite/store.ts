@@ -24,7 +24,7 @@ import type {
   StoreOwner,
   Ticket,
 } from '../../ports/store.ts'
-import { Batch } from './batch.ts'
+import { Batch, type Join } from './batch.ts'
 import { CommitPace } from './commit-pace.ts'
 import type { CommitWriter } from './commit-writer.ts'
 import { type Connection, isSqliteError, type SqliteError } from './connection.ts'
@@ -35,7 +35,7 @@ import { GroupCommit } from './group-commit.ts'
 import { loadRecords } from './load.ts'
 import type { Lock } from './lock.ts'
 import { type LogExtent, type LogStatements, SqliteMessageLog } from './message-log.ts'
-import { type Join, recordStores } from './record-stores.ts'
+import { recordStores } from './record-stores.ts'
 import { isDamage } from './salvage.ts'
 import { pageBytes } from './schema.ts'
 import { SpaceGuard } from './space-guard.ts'
@@ -175,15 +175,15 @@ export class SqliteStore implements Store {
     this.#budget = budget
     const commits = new GroupCommit({
       path: options.path,
-      intervalMs: commitIntervalMs,
       patienceMs: () => budget?.waitMs ?? commitIntervalMs,
       clock: options.clock,
       mend: () => this.#mend(),
       write: (batch) => this.#write(batch),
       makeRoom: () => this.#makeRoom(),
     })
-    const join: Join = (durability = options.durability, isUrgent = false) => {
-      const batch = commits.join(isUrgent)
+    const waitMsMax = { none: Number.POSITIVE_INFINITY, soon: commitIntervalMs, now: 0 }
+    const join: Join = (durability = options.durability, haste = 'none') => {
+      const batch = commits.join(waitMsMax[haste])
       if (durability === 'disk') batch.isSynced = true
       return batch
     }

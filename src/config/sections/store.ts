@@ -15,7 +15,7 @@ export function storeSection(profile: Profile) {
     commit_interval_ms: option(
       wholeNumber(0, 1000, 'milliseconds'),
       5,
-      'How long messages are gathered before they are written together. Longer spares the disk, shorter acknowledges sooner.',
+      'How long messages are gathered before they are written together. Longer spares the disk, shorter acknowledges sooner. Those of the control lane are written at once, with what has been gathered.',
     ),
     flash_budget_mb_per_day: option(
       wholeNumber(0, 1_000_000_000),
