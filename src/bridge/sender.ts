@@ -39,12 +39,16 @@ const shares: Readonly<Record<Lane, number>> = {
  * what comes in meanwhile, a command among it, waits for no more than a turn.
  */
 const perTurnMax = 64
+/** While commands come. Smaller turns cost more for each message, and a command finds less before it on either side. */
+const perTurnMaxBesideCommands = 8
+/** For so long after one the next one is expected. */
+const commandsExpectedMs = 1000
 /** And for no longer, however slow the machine is, or the code while it is new. */
 const turnMsMax = 1
 
-/** How long other lanes give way to a command, and how long they go on before they give way to another one. */
-const giveWayMs = 12
-const goOnMs = 8
+/** How long other lanes give way to a command at most, and how long they go on at least before they do so again. */
+const giveWayMs = 16
+const goOnMs = 4
 
 /** Lanes share a connection, so each has packet ids of its own. Those beyond are for SUBSCRIBE. */
 const packetIdsPerLane = 16_000
@@ -86,9 +90,13 @@ export class Sender implements Outlet {
   #aheadMs: number | undefined
   #onlineSinceMs = 0
   #waiting: Timer | undefined
-  /** The command that other lanes gave way to last, and since when. */
-  #gaveWayToSeq: Seq | undefined
-  #gaveWayAtMs = Number.NEGATIVE_INFINITY
+  /** The command that other lanes gave way to last. */
+  #gaveWayToSeq: Seq = 0
+  /** Until when they do; undefined while they go on. */
+  #givesWayUntilMs: number | undefined
+  /** Until when they go on, whatever comes. */
+  #goesOnUntilMs = Number.NEGATIVE_INFINITY
+  #expectsCommandsUntilMs = Number.NEGATIVE_INFINITY
   #isResuming = false
   /** When the first message of this turn was sent. */
   #turnSinceMs = 0
@@ -242,10 +250,12 @@ export class Sender implements Outlet {
 
   roomFor(lane: Lane): number {
     const { turnCount } = this.#lanes[lane] as LaneSender
-    const ofTurn = perTurnMax - turnCount
+    const nowMs = this.#clock.nowMs()
+    const isBesideCommands = lane !== Lane.control && nowMs < this.#expectsCommandsUntilMs
+    const ofTurn = (isBesideCommands ? perTurnMaxBesideCommands : perTurnMax) - turnCount
     if (ofTurn <= 0) return 0
-    if (turnCount > 0 && this.#clock.nowMs() - this.#turnSinceMs > turnMsMax) return 0
-    const waitMs = Math.max(this.#pacer.waitMs, lane === Lane.control ? 0 : this.#giveWayMs)
+    if (turnCount > 0 && nowMs - this.#turnSinceMs > turnMsMax) return 0
+    const waitMs = Math.max(this.#pacer.waitMs, lane === Lane.control ? 0 : this.#giveWayMs(nowMs))
     if (waitMs > 0) {
       this.#waiting ??= this.#clock.after(waitMs, () => {
         this.#waiting = undefined
@@ -259,16 +269,19 @@ export class Sender implements Outlet {
 
   /**
    * How long what is not urgent waits yet for a new command: its commit, its way and the other side need what a drain
-   * would use. No longer than that, or a long line would stand empty.
+   * would use. No longer than until it has crossed, and not for ever, or a long line would stand empty.
    */
-  get #giveWayMs(): number {
+  #giveWayMs(nowMs: number): number {
     const seq = (this.#lanes[Lane.control] as LaneSender).session.awaitedSeq
-    if (seq === undefined) return 0
-    const nowMs = this.#clock.nowMs()
-    const passedMs = nowMs - this.#gaveWayAtMs
-    if (seq === this.#gaveWayToSeq || passedMs < giveWayMs + goOnMs) return Math.max(0, giveWayMs - passedMs)
+    if (this.#givesWayUntilMs !== undefined) {
+      if (seq !== undefined && nowMs < this.#givesWayUntilMs) return this.#givesWayUntilMs - nowMs
+      this.#givesWayUntilMs = undefined
+      this.#goesOnUntilMs = nowMs + goOnMs
+    }
+    if (seq === undefined || seq <= this.#gaveWayToSeq || nowMs < this.#goesOnUntilMs) return 0
     this.#gaveWayToSeq = seq
-    this.#gaveWayAtMs = nowMs
+    this.#givesWayUntilMs = nowMs + giveWayMs
+    this.#expectsCommandsUntilMs = nowMs + commandsExpectedMs
     return giveWayMs
   }
 

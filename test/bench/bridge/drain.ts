@@ -1,12 +1,15 @@
 /**
- * A link fails, a backlog grows, and goes up over loopback when the link is back, while others are live: how many
- * messages a second reach a subscriber above, what each costs, and how long a live message takes meanwhile.
+ * The link of a gateway that has been in service fails, a backlog grows, and goes up over loopback when the link is back,
+ * while others are live: how many messages a second reach a subscriber above, what each costs, and how long a live message
+ * takes meanwhile.
  */
 import { setTimeout as wait } from 'node:timers/promises'
 import type { BrokerName } from '../brokers.ts'
 import type { Loads, Relay } from './loads.ts'
 import { Pair } from './pair.ts'
 
+/** Went over the bridge before, as in a gateway that was not started just now. */
+const servedCount = 30_000
 const idleMs = 5000
 /** So that the backlog is counted and committed, and those who wait for it are there. */
 const settleMs = 500
@@ -33,6 +36,11 @@ export async function drain(name: BrokerName, loads: Loads, count: number): Prom
     await cloud.start()
     await edge.start()
     await crosses(loads, pair)
+    const served = loads.collect(cloud.port, servedCount, 30)
+    await wait(settleMs)
+    await loads.publish(edge.port, servedCount)
+    await served.all
+    await wait(settleMs)
     const idle = loads.live(edge.port, cloud.port, 'live/lane')
     await wait(idleMs)
     const idleP99Us = (await idle.end()).p99Us
