@@ -40,7 +40,7 @@ const shares: Readonly<Record<Lane, number>> = {
  */
 const perTurnMax = 64
 /** While commands come. Smaller turns cost more for each message, and a command finds less before it on either side. */
-const perTurnMaxBesideCommands = 8
+const perTurnMaxBesideCommands = 4
 /** For so long after one the next one is expected. */
 const commandsExpectedMs = 1000
 /** And for no longer, however slow the machine is, or the code while it is new. */
