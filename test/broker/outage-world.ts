@@ -1,4 +1,5 @@
 /** A broker whose store holds no commit while it is out, and clients with durable sessions. */
+import type { Test } from 'tap'
 import { MemoryDisk } from '../../src/adapters/store-memory/disk.ts'
 import { MemoryStore } from '../../src/adapters/store-memory/store.ts'
 import type { Clock } from '../../src/ports/clock.ts'
@@ -46,4 +47,14 @@ export async function world(disk = new MemoryDisk()) {
 export function ask(client: TestClient, packetId: number, topicFilter: string, qos: Qos = 1): void {
   const request = { topicFilter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 as const }
   client.send({ type: PacketType.subscribe, packetId, subscriptions: [request], properties: undefined })
+}
+
+/** With QoS 1, to `a` and not to `b`. */
+export function isSubscribedToAOnly(t: Test, broker: TestBroker, client: TestClient): void {
+  const publisher = broker.connect({ clientId: 'p' })
+  publisher.publish('a', 'kept', { qos: 1 })
+  publisher.publish('b', 'refused', { qos: 1 })
+  const message = client.takePublish()
+  t.match([message.payload.toString(), message.qos], ['kept', 1])
+  t.strictSame(client.takePayloads(), [])
 }

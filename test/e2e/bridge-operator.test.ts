@@ -10,6 +10,7 @@ import { freePort } from '../../firmware-sim/free-port.ts'
 import { askBroker } from '../../src/cli/control-client.ts'
 import type { BridgeStatus } from '../../src/ports/bridge-status.ts'
 import { Lines, runCommand, startCommand } from '../fixtures/tidegate-command.ts'
+import { until } from './node-stage.ts'
 
 t.setTimeout(600_000)
 
@@ -60,10 +61,6 @@ async function client(t: Test, port: number): Promise<MqttClient> {
 }
 
 const bridges = (node: Node) => askBroker(node.dataDir, 'GET', '/bridge') as Promise<BridgeStatus[]>
-
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await wait(20)
-}
 
 t.test('SIGHUP moves a bridge to another broker, with what waits, and changes its rules', async (t) => {
   t.testdir({})
