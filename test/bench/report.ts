@@ -3,7 +3,8 @@ import type { BrokerName } from './brokers.ts'
 import type { Measured } from './generator.ts'
 import type { Figure, Goal, Workload } from './workloads.ts'
 
-export type Medians = Readonly<Partial<Record<BrokerName, Measured>>>
+/** `repeated`: Tidegate in the workload that this one repeats, in the same runs. */
+export type Medians = Readonly<Partial<Record<BrokerName | 'repeated', Measured>>>
 
 const figureText: Readonly<Record<Figure, string>> = {
   messagesPerSecond: 'messages/s',
@@ -23,10 +24,8 @@ export function medianOf(runs: readonly Measured[]): Measured {
   return Object.fromEntries(figures.map((figure) => [figure, median(runs.map((run) => run[figure] ?? 0))]))
 }
 
-/** @param results of all workloads so far, by name */
-export function rowsOf(workload: Workload, results: ReadonlyMap<string, Medians>): string[] {
-  const { tidegate, mosquitto, aedes } = results.get(workload.name) ?? {}
-  const repeated = results.get(workload.repeats ?? '')?.tidegate
+export function rowsOf(workload: Workload, medians: Medians): string[] {
+  const { tidegate, mosquitto, aedes, repeated } = medians
   const rows = (Object.entries(workload.figures) as [Figure, Goal][]).map(([figure, goal]) => {
     const [ours, theirs] = [tidegate?.[figure], mosquitto?.[figure]]
     const ratio = quotient(ours, theirs)
