@@ -17,6 +17,7 @@ import { crossingProperties } from '../protocol/crossing.ts'
 import type { PublishProperties, Qos, UserProperties } from '../protocol/packet.ts'
 import type { Publish } from '../protocol/packets/publish.ts'
 import { ReasonCode, reasonName } from '../protocol/reason.ts'
+import { expectsCommands, neverGaveWay, stepOf, waitMsOf } from './giving-way.ts'
 import type { RemoteSide } from './handshake.ts'
 import { LaneSender, type Outlet } from './lane-sender.ts'
 import type { LoopGuard } from './loop-guard.ts'
@@ -40,15 +41,9 @@ const shares: Readonly<Record<Lane, number>> = {
  */
 const perTurnMax = 64
 /** While commands come. Smaller turns cost more for each message, and a command finds less before it on either side. */
-const perTurnMaxBesideCommands = 4
-/** For so long after one the next one is expected. */
-const commandsExpectedMs = 1000
+const perTurnMaxBesideCommands = 3
 /** And for no longer, however slow the machine is, or the code while it is new. */
 const turnMsMax = 1
-
-/** How long other lanes give way to a command at most, and how long they go on at least before they do so again. */
-const giveWayMs = 16
-const goOnMs = 4
 
 /** Lanes share a connection, so each has packet ids of its own. Those beyond are for SUBSCRIBE. */
 const packetIdsPerLane = 16_000
@@ -90,13 +85,7 @@ export class Sender implements Outlet {
   #aheadMs: number | undefined
   #onlineSinceMs = 0
   #waiting: Timer | undefined
-  /** The command that other lanes gave way to last. */
-  #gaveWayToSeq: Seq = 0
-  /** Until when they do; undefined while they go on. */
-  #givesWayUntilMs: number | undefined
-  /** Until when they go on, whatever comes. */
-  #goesOnUntilMs = Number.NEGATIVE_INFINITY
-  #expectsCommandsUntilMs = Number.NEGATIVE_INFINITY
+  #givingWay = neverGaveWay
   #isResuming = false
   /** When the first message of this turn was sent. */
   #turnSinceMs = 0
@@ -251,11 +240,13 @@ export class Sender implements Outlet {
   roomFor(lane: Lane): number {
     const { turnCount } = this.#lanes[lane] as LaneSender
     const nowMs = this.#clock.nowMs()
-    const isBesideCommands = lane !== Lane.control && nowMs < this.#expectsCommandsUntilMs
+    const isUrgent = lane === Lane.control
+    const isBesideCommands = !isUrgent && expectsCommands(this.#givingWay, nowMs)
     const ofTurn = (isBesideCommands ? perTurnMaxBesideCommands : perTurnMax) - turnCount
     if (ofTurn <= 0) return 0
     if (turnCount > 0 && nowMs - this.#turnSinceMs > turnMsMax) return 0
-    const waitMs = Math.max(this.#pacer.waitMs, lane === Lane.control ? 0 : this.#giveWayMs(nowMs))
+    if (!isUrgent) this.#givingWay = stepOf(this.#givingWay, nowMs, this.#lanes[Lane.control]?.session.awaitedSeq)
+    const waitMs = Math.max(this.#pacer.waitMs, isUrgent ? 0 : waitMsOf(this.#givingWay, nowMs))
     if (waitMs > 0) {
       this.#waiting ??= this.#clock.after(waitMs, () => {
         this.#waiting = undefined
@@ -265,24 +256,6 @@ export class Sender implements Outlet {
     }
     const ofWindow = Math.max(1, Math.floor(this.#pacer.window * shares[lane])) - this.#underWay.size
     return Math.max(0, Math.min(ofTurn, ofWindow))
-  }
-
-  /**
-   * How long what is not urgent waits yet for a new command: its commit, its way and the other side need what a drain
-   * would use. No longer than until it has crossed, and not for ever, or a long line would stand empty.
-   */
-  #giveWayMs(nowMs: number): number {
-    const seq = (this.#lanes[Lane.control] as LaneSender).session.awaitedSeq
-    if (this.#givesWayUntilMs !== undefined) {
-      if (seq !== undefined && nowMs < this.#givesWayUntilMs) return this.#givesWayUntilMs - nowMs
-      this.#givesWayUntilMs = undefined
-      this.#goesOnUntilMs = nowMs + goOnMs
-    }
-    if (seq === undefined || seq <= this.#gaveWayToSeq || nowMs < this.#goesOnUntilMs) return 0
-    this.#gaveWayToSeq = seq
-    this.#givesWayUntilMs = nowMs + giveWayMs
-    this.#expectsCommandsUntilMs = nowMs + commandsExpectedMs
-    return giveWayMs
   }
 
   send(lane: LaneSender, stored: Publish, qos: Qos, retain: boolean, dup: boolean, packetId: number, seq: Seq): void {

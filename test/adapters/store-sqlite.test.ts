@@ -219,12 +219,6 @@ t.test('a long log is trimmed in steps, each joined to a commit', async (t) => {
   const run = await StoreRun.start(openSqliteStore(options(path, { clock })))
   for (let i = 1; i <= 10_000; i++) run.store.log.append(message('t', 20))
   await run.settle()
-  const rowCount = async (): Promise<number> => {
-    const connection = await Connection.open(path, 'read')
-    const [row] = await connection.rows<{ n: number }>('SELECT count(*) AS n FROM log_1')
-    await connection.close()
-    return row?.n ?? -1
-  }
   run.store.log.trim(4999)
   run.store.log.trim(9500)
   t.equal(run.store.log.firstSeq, 9501)
@@ -232,20 +226,48 @@ t.test('a long log is trimmed in steps, each joined to a commit', async (t) => {
   await run.read(1)
   t.equal(run.store.log.messageCount, 500)
   t.equal(run.store.log.byteCount, 500 * 21)
-  t.equal(await rowCount(), 10_000)
+  t.equal(await rowCount(path), 10_000)
   run.store.marks.set('any', { epoch: 'e', seq: 1 })
   await run.settle()
   let left = 10_000 - 1024
-  t.equal(await rowCount(), left)
+  t.equal(await rowCount(path), left)
   while (left > 500) {
     left = Math.max(500, left - 1024)
     clock.advanceMs(10_000)
     await run.settle()
-    t.equal(await rowCount(), left)
+    t.equal(await rowCount(path), left)
   }
   t.equal(clock.timerCount, 0)
   await run.store.close()
 })
+
+t.test('an urgent commit leaves trimming to others, for a while', async (t) => {
+  const path = newPath(t)
+  const clock = new KillableClock()
+  const run = await StoreRun.start(openSqliteStore(options(path, { clock })))
+  for (let i = 1; i <= 10_000; i++) run.store.log.append(message('t', 20))
+  await run.settle()
+  run.store.log.trim(9500)
+  await run.read(1)
+  run.store.marks.set('any', { epoch: 'e', seq: 1 })
+  await run.settle()
+  t.equal(await rowCount(path), 10_000 - 1024)
+  run.store.log.append(message('command', 20), Lane.control)
+  await run.settle()
+  t.equal(await rowCount(path), 10_000 - 1024, 'the command is stored, and no more')
+  clock.advanceMs(100)
+  run.store.log.append(message('command', 20), Lane.control)
+  await run.settle()
+  t.equal(await rowCount(path), 10_000 - 2048)
+  await run.store.close()
+})
+
+async function rowCount(path: string): Promise<number> {
+  const connection = await Connection.open(path, 'read')
+  const [row] = await connection.rows<{ n: number }>('SELECT count(*) AS n FROM log_1')
+  await connection.close()
+  return row?.n ?? -1
+}
 
 t.test('the size of what is left is known although what was trimmed is not in memory', async (t) => {
   const path = newPath(t)

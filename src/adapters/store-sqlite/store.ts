@@ -46,6 +46,9 @@ import { SpaceGuard } from './space-guard.ts'
  */
 const tidyMs = 10_000
 
+/** Trimming makes a commit longer, so one that is urgent leaves it to others; but after so long it does that, too. */
+const untrimmedMsMax = 100
+
 /** Whether the files are still there, and how much space is left, is looked at no more often. */
 const lookIntervalMs = 1000
 
@@ -136,6 +139,7 @@ export class SqliteStore implements Store {
   #isShrinkDue = false
   #trimTimer: Timer | undefined
   #trimmedSeq: Seq
+  #trimmedAtMs = Number.NEGATIVE_INFINITY
   #nextTidyMs = Number.NEGATIVE_INFINITY
   #closed: Promise<void> | undefined
   #owner: StoreOwner | undefined
@@ -278,10 +282,14 @@ export class SqliteStore implements Store {
     if (this.#absence !== undefined) return this.#absence.error
     const isLast = occasion === 'last'
     const timeline = this.#clock.timeline()
-    const isTidyDue = occasion !== 'batch' || timeline.lastMs >= this.#nextTidyMs || this.log.isTrimBehind
+    const startedMs = this.#clock.nowMs()
+    const canTrim = batch.waitMsMax > 0 || startedMs >= this.#trimmedAtMs + untrimmedMsMax
+    const isTrimDue = this.log.isTrimBehind && canTrim
+    const isTidyDue = occasion !== 'batch' || timeline.lastMs >= this.#nextTidyMs || isTrimDue
     const trims = isTidyDue ? this.log.nextTrims : undefined
     const meta: [key: string, value: string | number][] = []
     if (trims !== undefined) {
+      this.#trimmedAtMs = startedMs
       this.#trimmedSeq = Math.max(this.#trimmedSeq, ...trims.map((seq) => seq ?? 0))
       meta.push(['trimmed_to', this.#trimmedSeq])
     }
@@ -296,7 +304,6 @@ export class SqliteStore implements Store {
       ...batch.values,
       meta.length === 0 ? null : JSON.stringify(meta),
     ]
-    const startedMs = this.#clock.nowMs()
     const error = await this.#files.commits.write(values, batch.isSynced || isCeilingDue)
     const slowness = this.#pace.add(this.#clock.nowMs() - startedMs)
     if (slowness !== undefined) this.#owner?.onSlow?.(slowness.durationMs)
