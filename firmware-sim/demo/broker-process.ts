@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
-const command = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
+const command = fileURLToPath(new URL('../../src/cli/tidegate', import.meta.url))
 
 /** On a machine with better things to do; whoever wants it quicker looks at what `start` resolves with. */
 const listenMsMax = 90_000
@@ -31,7 +31,7 @@ export class BrokerProcess {
   async start(): Promise<number> {
     const log = openSync(this.logPath, 'a')
     const startedAtMs = performance.now()
-    const child = spawn(process.execPath, [command, ...this.#args], { stdio: ['ignore', log, log] })
+    const child = spawn(command, this.#args, { stdio: ['ignore', log, log] })
     closeSync(log)
     this.#child = child
     while (performance.now() - startedAtMs < listenMsMax && child.exitCode === null) {
@@ -71,7 +71,7 @@ export class BrokerProcess {
 
 /** Runs the built command to its end. Rejects with what it printed when it fails. */
 export async function runCommand(args: readonly string[]): Promise<void> {
-  const child = spawn(process.execPath, [command, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   let printed = ''
   const keep = (text: Buffer) => {
     printed += text.toString()

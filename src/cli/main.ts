@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /**
  * The `tidegate` command. Each command loads what it needs when it is called, so that none pays for another.
  * Exit codes: 0 done, 1 the world said no, 2 wrong use or settings.

@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { createAuthority, issueServerCertificate } from '../../src/adapters/certificates/authority.ts'
 import { askBroker } from '../../src/cli/control-client.ts'
 
-export const command = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
+export const command = fileURLToPath(new URL('../../src/cli/tidegate', import.meta.url))
 export const mosquitto = ['/usr/sbin/mosquitto', '/usr/local/sbin/mosquitto'].find((file) => existsSync(file))
 const startLimitMs = 30_000
 
@@ -94,7 +94,7 @@ function startTidegate(folder: string, port: number, carrier: Carrier): ChildPro
     lines.push('client_certificate = "none"', 'allow_anonymous = true')
   }
   writeFileSync(config, `${lines.join('\n')}\n`)
-  return spawn(process.execPath, [command, 'edge', '--config', config], { stdio: ['ignore', 'ignore', 'pipe'] })
+  return spawn(command, ['edge', '--config', config], { stdio: ['ignore', 'ignore', 'pipe'] })
 }
 
 /** Its queues are opened up, else it would drop what the load sends. */

@@ -99,9 +99,9 @@ export class StoringBroker {
       config,
       `data_dir = "${this.#dataDir}"\n[[listener]]\ntype = "tcp"\nbind = "127.0.0.1:${this.port}"\n`,
     )
-    return spawn(process.execPath, ['--import', loopDelay, command, 'edge', '--config', config], {
+    return spawn(command, ['edge', '--config', config], {
       stdio: ['ignore', 'ignore', 'pipe'],
-      env: { ...process.env, LOOP_DELAY_FILE: join(this.folder, 'loop-delay') },
+      env: { ...process.env, NODE_OPTIONS: `--import=${loopDelay}`, LOOP_DELAY_FILE: join(this.folder, 'loop-delay') },
     })
   }
 

@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
-const builtFile = 'dist/src/cli/main.js'
+const command = 'src/cli/tidegate'
 
 const config = `
 [store]
@@ -37,7 +37,7 @@ export class BrokerProcess {
   start(onListening: () => void): void {
     this.#isMeantToEnd = false
     const env = { ...process.env, TIDEGATE_DATA_DIR: this.#dataDir }
-    const child = spawn(process.execPath, [builtFile, 'edge', '--config', this.#configFile], {
+    const child = spawn(command, ['edge', '--config', this.#configFile], {
       env,
       stdio: ['ignore', 'ignore', 'pipe'],
     })

@@ -146,8 +146,8 @@ reconnect_min_ms = 100
 reconnect_max_ms = 500
 `,
   )
-  cloud.args = [process.execPath, command, 'cloud', '--config', join(cloud.folder, 'toml')]
-  edge.args = [process.execPath, command, 'edge', '--config', join(edge.folder, 'toml')]
+  cloud.args = [command, 'cloud', '--config', join(cloud.folder, 'toml')]
+  edge.args = [command, 'edge', '--config', join(edge.folder, 'toml')]
 }
 
 /** Its limits are lifted, else it would drop what the load sends. */
