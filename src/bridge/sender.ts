@@ -41,7 +41,7 @@ const shares: Readonly<Record<Lane, number>> = {
  */
 const perTurnMax = 64
 /** While commands come. Smaller turns cost more for each message, and a command finds less before it on either side. */
-const perTurnMaxBesideCommands = 3
+const perTurnMaxBesideCommands = 8
 /** And for no longer, however slow the machine is, or the code while it is new. */
 const turnMsMax = 1
 
