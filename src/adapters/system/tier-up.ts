@@ -6,7 +6,7 @@
 import { setFlagsFromString } from 'node:v8'
 
 /** Of bytecode that a function runs before V8 looks at it. */
-const budgetBytes = 16_384
+const budgetBytes = 8192
 
 /** What V8 says itself: `node --v8-options` prints it. */
 const usualBytes = 67_584
