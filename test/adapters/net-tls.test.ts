@@ -370,12 +370,13 @@ t.test('a server that does not speak TLS is a failure with the reason', async (t
 
 t.test('a server that accepts and says nothing is given up after the time limit', async (t) => {
   const stage = await listen(t)
-  const sockets: Socket[] = []
-  const address = await rawServer(t, (socket) => sockets.push(socket))
+  const sockets = new EventEmitter()
+  const address = await rawServer(t, (socket) => sockets.emit('socket', socket))
+  const end = once(sockets, 'socket').then(([socket]) => closed(socket))
   const silent = dialer(stage, { address, timeoutMs: 200 })
   const failure = await dialOnce(silent)
   t.match(failure, { code: 'ERR_DIAL', detail: `${silent.address}: no answer within 0.2 s` })
-  await closed(sockets[0] as Socket)
+  await end
 })
 
 t.test('an attempt that is aborted in its handshake ends the connection and says nothing', async (t) => {
