@@ -214,11 +214,7 @@ t.test('what becomes durable can be read at once in `onDurable`, however much it
 })
 
 t.test('a long log is trimmed in steps, each joined to a commit', async (t) => {
-  const path = newPath(t)
-  const clock = new KillableClock()
-  const run = await StoreRun.start(openSqliteStore(options(path, { clock })))
-  for (let i = 1; i <= 10_000; i++) run.store.log.append(message('t', 20))
-  await run.settle()
+  const { path, clock, run } = await longLog(t)
   run.store.log.trim(4999)
   run.store.log.trim(9500)
   t.equal(run.store.log.firstSeq, 9501)
@@ -242,11 +238,7 @@ t.test('a long log is trimmed in steps, each joined to a commit', async (t) => {
 })
 
 t.test('an urgent commit leaves trimming to others, for a while', async (t) => {
-  const path = newPath(t)
-  const clock = new KillableClock()
-  const run = await StoreRun.start(openSqliteStore(options(path, { clock })))
-  for (let i = 1; i <= 10_000; i++) run.store.log.append(message('t', 20))
-  await run.settle()
+  const { path, clock, run } = await longLog(t)
   run.store.log.trim(9500)
   await run.read(1)
   run.store.marks.set('any', { epoch: 'e', seq: 1 })
@@ -261,6 +253,16 @@ t.test('an urgent commit leaves trimming to others, for a while', async (t) => {
   t.equal(await rowCount(path), 10_000 - 2048)
   await run.store.close()
 })
+
+/** With 10 000 messages, all of them stored. */
+async function longLog(t: Test): Promise<{ path: string; clock: KillableClock; run: StoreRun }> {
+  const path = newPath(t)
+  const clock = new KillableClock()
+  const run = await StoreRun.start(openSqliteStore(options(path, { clock })))
+  for (let i = 1; i <= 10_000; i++) run.store.log.append(message('t', 20))
+  await run.settle()
+  return { path, clock, run }
+}
 
 async function rowCount(path: string): Promise<number> {
   const connection = await Connection.open(path, 'read')

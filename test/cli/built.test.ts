@@ -1,5 +1,5 @@
 /** The command as `npm ci` builds it: other loaders, other paths, and settings loaded in a thread. */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import t from 'tap'
@@ -31,6 +31,14 @@ t.test('the command gives V8 one thread, and takes its arguments as they are', (
   t.equal(flag, '--v8-pool-size=1')
   t.equal(resolve(file), resolve(builtFile))
   t.strictSame(args, ['sub', '-t', 'a b/#', ''])
+  t.end()
+})
+
+t.test('before a build the command says what to do', (t) => {
+  const folder = t.testdir({ src: { cli: { tidegate: readFileSync(launcher) } } })
+  const { status, stderr } = spawnSync('sh', [join(folder, 'src/cli/tidegate')], { encoding: 'utf8' })
+  t.equal(status, 1)
+  t.equal(stderr, `tidegate: this checkout is not built: run 'npm run build' in ${folder}\n`)
   t.end()
 })
 
