@@ -18,7 +18,7 @@ export const Type = {
   err: 11,
   turn: 12,
 } as const
-export const Flag = { retransmitted: 1, notReady: 2, more: 4, addressed: 8 } as const
+export const Flag = { retransmitted: 1, notReady: 2, host: 4, addressed: 8 } as const
 
 /** In the address, when the device speaks. */
 export const fromDevice = 0x80

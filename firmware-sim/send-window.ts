@@ -108,7 +108,7 @@ export class SendWindow {
       const seq = this.#nextSeq
       this.#nextSeq = (seq + 1) & 255
       this.#flight.push({ seq, payload, wireBytes })
-      this.#owner.write(this.#queue.length > 0 ? Flag.more : 0, seq, payload)
+      this.#owner.write(0, seq, payload)
       if (this.#timer === undefined) this.#arm()
     }
   }

@@ -212,6 +212,7 @@ export class DeviceLink {
   #onFrame(frame: Frame): void {
     // Also what others on the bus say, and what it brings back of us.
     if (frame.address !== this.#bus?.address) return
+    if (this.#bus === undefined && (frame.flags & Flag.host) === 0) return
     this.#onOwnFrame(frame)
     if (frame.type === Type.turn) this.#bus?.speak(() => this.#takeTurn())
   }

@@ -161,7 +161,7 @@ typedef struct {
 
 enum { TIDEGATE__RST, TIDEGATE__RSTACK, TIDEGATE__DATA, TIDEGATE__ACK, TIDEGATE__NAK, TIDEGATE__PING, TIDEGATE__PONG,
        TIDEGATE__LOG, TIDEGATE__TIME = 9, TIDEGATE__BAUD, TIDEGATE__ERR, TIDEGATE__TURN };
-enum { TIDEGATE__RETRANSMITTED = 1, TIDEGATE__NOT_READY = 2, TIDEGATE__MORE = 4, TIDEGATE__ADDRESSED = 8 };
+enum { TIDEGATE__RETRANSMITTED = 1, TIDEGATE__NOT_READY = 2, TIDEGATE__HOST = 4, TIDEGATE__ADDRESSED = 8 };
 enum { TIDEGATE__CLOSED, TIDEGATE__RESETTING, TIDEGATE__OPEN };
 enum { TIDEGATE__HEAD = 3, TIDEGATE__OVERHEAD = 5, TIDEGATE__TEXT_MAX = 24, TIDEGATE__RATES_MAX = 4,
        TIDEGATE__HELLO_MAX = 105 };
@@ -547,9 +547,8 @@ static inline void tidegate__fill(tidegate_link *link) {
     uint16_t at = link->tx_at;
     for (uint8_t index = 0; index < link->cursor; index++) at = (uint16_t)(at + link->flight_length[index]);
     const uint8_t seq = (uint8_t)(link->next_seq - link->flight_count + link->cursor);
-    const uint8_t more = link->tx_count > link->flight_bytes ? TIDEGATE__MORE : 0;
     if (is_again) link->resent_count++;
-    tidegate__put_frame(link, TIDEGATE__DATA, (uint8_t)(more | (is_again ? TIDEGATE__RETRANSMITTED : 0)), seq, link->tx,
+    tidegate__put_frame(link, TIDEGATE__DATA, is_again ? TIDEGATE__RETRANSMITTED : 0, seq, link->tx,
                         (uint16_t)(at % TIDEGATE_LINK_TX), TIDEGATE_LINK_TX, link->flight_length[link->cursor]);
     link->left_at[link->cursor] = link->free_at;
     if (link->cursor++ == 0) tidegate__arm_resend(link, now);
@@ -622,6 +621,7 @@ static inline void tidegate__on_frame(tidegate_link *link) {
   const uint32_t now = tidegate__now(link);
   /* Also what others on the bus say, and what it brings back of us. */
   if (is_addressed ? link->address == 0 || link->frame[1] != link->address : link->address != 0) return;
+  if (!is_addressed && !(flags & TIDEGATE__HOST)) return;
   if (type <= TIDEGATE__RSTACK) {
     tidegate__on_hello(link, type, payload, length);
     return;

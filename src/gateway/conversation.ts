@@ -144,8 +144,7 @@ export class Conversation {
       if (!isAgain && (nowMs < this.#heldUntilMs || !window.canGrow)) return
       const frame = isAgain ? window.again() : window.grow()
       if (isAgain) this.retransmitCount++
-      const flags = (isAgain ? FrameFlag.retransmitted : 0) | (window.hasQueued ? FrameFlag.more : 0)
-      this.#write(FrameType.data, flags, frame.seq, frame.payload)
+      this.#write(FrameType.data, isAgain ? FrameFlag.retransmitted : 0, frame.seq, frame.payload)
       frame.sendCount++
       frame.leftAtMs = line.freeAtMs
       if (frame === window.oldest) this.#armResend()

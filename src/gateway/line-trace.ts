@@ -152,7 +152,6 @@ const typeNames = new Map<number, string>(Object.entries(FrameType).map(([name, 
 const flagNames = {
   RETRANSMITTED: FrameFlag.retransmitted,
   'NOT-READY': FrameFlag.notReady,
-  MORE: FrameFlag.more,
 } as const
 const faultWords: Readonly<Record<LinkFault, string>> = {
   checksum: 'wrong checksum or grammar',

@@ -42,8 +42,8 @@ export const FrameFlag = {
   retransmitted: 1,
   /** Send no new DATA until a frame without this flag comes. */
   notReady: 2,
-  /** More of the stream follows at once: a hint. */
-  more: 4,
+  /** The host speaks: one's own frames, if the line brings them back, are for nobody. On a bus the address says it. */
+  host: 4,
   /** Stands for the address; not among the flags of a decoded frame. */
   addressed: 8,
 } as const

@@ -15,23 +15,28 @@ const earlyMax = 2
 /** What a clock of whole milliseconds and a UART that is two percent fast cannot explain. */
 const earlyMsMin = 2
 
+export interface Side {
+  readonly address: number | undefined
+  readonly flag: number
+}
+
 export class LinkLine {
   #baudRate: number
   readonly #clock: Clock
   readonly #out: (bytes: Buffer, type: number) => void
-  readonly #address: number | undefined
+  readonly #side: Side
   #freeAtMs = 0
   #earlyCount = 0
 
   /**
    * @param out takes ownership of the bytes; they may be lost.
-   * @param address of the peer on a bus
+   * @param side in every frame: the address of the peer on a bus, else the flag of who speaks
    */
-  constructor(baudRate: number, clock: Clock, out: (bytes: Buffer, type: number) => void, address?: number) {
+  constructor(baudRate: number, clock: Clock, out: (bytes: Buffer, type: number) => void, side: Side) {
     this.#baudRate = baudRate
     this.#clock = clock
     this.#out = out
-    this.#address = address
+    this.#side = side
   }
 
   /** When everything written has left the line. */
@@ -45,7 +50,8 @@ export class LinkLine {
   }
 
   write(frame: LinkFrame): void {
-    const bytes = encodeFrame(this.#address === undefined ? frame : { ...frame, address: this.#address })
+    const { address, flag } = this.#side
+    const bytes = encodeFrame({ ...frame, flags: frame.flags | flag, address })
     this.#freeAtMs = this.leavesAtMs(bytes.length)
     this.#out(bytes, frame.type)
   }

@@ -75,10 +75,6 @@ export class SendWindow {
     return this.#queuedByteCount + this.#flightPayloadBytes
   }
 
-  get hasQueued(): boolean {
-    return this.#queuedByteCount > 0
-  }
-
   /** The number of the next new frame. */
   get nextSeq(): number {
     return this.#nextSeq

@@ -18,7 +18,7 @@ import { AckTimeout } from './ack-timeout.ts'
 import { Conversation, type ConversationParts } from './conversation.ts'
 import { mtuOf } from './line-rate.ts'
 import { LinkDecoder } from './link-decoder.ts'
-import { FrameType, type LinkFrame, wireBytesMax } from './link-frame.ts'
+import { FrameFlag, FrameType, type LinkFrame, wireBytesMax } from './link-frame.ts'
 import { decodeHello, encodeHello, type LinkHello, type LinkRole, windowFramesMax } from './link-hello.ts'
 import { LinkLine } from './link-line.ts'
 import { LinkRate } from './link-rate.ts'
@@ -114,7 +114,9 @@ export class SerialLink {
     this.#extras = extras
     this.#owner = owner
     this.#random = random
-    const line = new LinkLine(baudRate, clock, (bytes, type) => owner.write(bytes, type), extras.address)
+    const { address } = extras
+    const flag = role === 'host' && address === undefined ? FrameFlag.host : 0
+    const line = new LinkLine(baudRate, clock, (bytes, type) => owner.write(bytes, type), { address, flag })
     const rate = new LinkRate(baudRate, clock, {
       ask: (wanted) => this.#sendOutside(FrameType.baud, rateBytes(wanted)),
       change: (wanted) => {
@@ -127,11 +129,11 @@ export class SerialLink {
     this.#bootId = this.#drawNumber()
     this.#mtuBytes = mtuOf(baudRate)
     // On a bus the others wait while one speaks.
-    const frames = extras.address === undefined ? creditFrames : 1
+    const frames = address === undefined ? creditFrames : 1
     this.#creditBytes = frames * wireBytesMax(this.#mtuBytes)
     this.#decoder = new LinkDecoder(this.#mtuBytes, {
       onFrame: (frame) => {
-        if (frame.address === undefined) this.#onFrame(frame)
+        if (frame.address === undefined && (frame.flags & FrameFlag.host) !== flag) this.#onFrame(frame)
       },
       onGarbage: () => this.#onGarbage(),
     })

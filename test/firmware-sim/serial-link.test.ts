@@ -1,7 +1,7 @@
 /** The device's end of the serial link alone, in virtual time; the test is the gateway. */
 import t from 'tap'
 import { Field } from '../../firmware-sim/device-hello.ts'
-import { fromWire, littleEndian, numberField, Type, toFields, toWire } from '../../firmware-sim/link-codec.ts'
+import { Flag, fromWire, littleEndian, numberField, Type, toFields, toWire } from '../../firmware-sim/link-codec.ts'
 import { DeviceLink } from '../../firmware-sim/serial-link.ts'
 import { must } from '../../src/lib/assert.ts'
 import { SeededRandom } from '../fakes/seeded-random.ts'
@@ -37,7 +37,7 @@ class Bench {
   }
 
   hear(type: number, payload: Buffer): void {
-    this.device.receive(toWire({ type, flags: 0, seq: 0, ack: 0, payload }))
+    this.device.receive(toWire({ type, flags: Flag.host, seq: 0, ack: 0, payload }))
   }
 
   /** The frames since the last call, by name; an ACK with its number. */

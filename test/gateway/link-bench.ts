@@ -1,5 +1,6 @@
 /** A serial link on a bench: the frames of its peer go in by hand, and what comes out is noted. */
 import {
+  Flag,
   type Frame,
   fromWire,
   littleEndian,
@@ -9,7 +10,7 @@ import {
   toWire,
 } from '../../firmware-sim/link-codec.ts'
 import { type DownReason, SerialLink } from '../../src/gateway/serial-link.ts'
-import { must } from '../../src/lib/assert.ts'
+import { assert, must } from '../../src/lib/assert.ts'
 import { SeededRandom } from '../fakes/seeded-random.ts'
 import { VirtualClock } from '../fakes/virtual-clock.ts'
 
@@ -60,7 +61,8 @@ export class Bench {
   }
 
   hear(type: number, payload = nothing, head: Partial<Frame> = {}): void {
-    this.link.receive(toWire({ type, flags: 0, seq: 0, ack: 0, ...head, payload }))
+    const flags = (head.flags ?? 0) | (this.role === 'device' ? Flag.host : 0)
+    this.link.receive(toWire({ type, seq: 0, ack: 0, ...head, flags, payload }))
   }
 
   /** What the peer says of itself. */
@@ -106,7 +108,9 @@ export class Bench {
   }
 
   #onWritten(bytes: Buffer): void {
-    const frame = must(fromWire(bytes.subarray(1, -1)), 'whole frame')
+    const wire = must(fromWire(bytes.subarray(1, -1)), 'whole frame')
+    assert((wire.flags & Flag.host) === (this.role === 'host' ? Flag.host : 0), 'it says who speaks')
+    const frame = { ...wire, flags: wire.flags & ~Flag.host }
     if (frame.type === Type.rst) this.askedFor = conversationOf(frame)
     this.written.push({ frame, atMs: this.clock.nowMs(), wireBytes: bytes.length })
   }

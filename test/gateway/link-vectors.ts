@@ -149,14 +149,14 @@ function crcVectors(): CrcVector[] {
 }
 
 function frameVectors(): FrameVector[] {
-  const { retransmitted, notReady, more } = Flag
+  const { retransmitted, notReady, host } = Flag
   return [
     frame('RST of a device', Type.rst, 0, 0, 0, deviceHello()),
-    frame('RSTACK of a host', Type.rstAck, 0, 0, 0, hostHello()),
+    frame('RSTACK of a host', Type.rstAck, host, 0, 0, hostHello()),
     frame('DATA', Type.data, 0, 0, 0, Buffer.from('hello')),
-    frame('DATA sent again, more behind it', Type.data, retransmitted | more, 255, 7, Buffer.from('hello')),
+    frame('DATA of a host, sent again', Type.data, retransmitted | host, 255, 7, Buffer.from('hello')),
     frame('DATA full of zeros', Type.data, 0, 1, 1, Buffer.alloc(8)),
-    frame('DATA of 123 bytes: an MTU of 128', Type.data, more, 2, 9, run(1, 123)),
+    frame('DATA of 123 bytes: an MTU of 128', Type.data, 0, 2, 9, run(1, 123)),
     frame('DATA without a byte', Type.data, 0, 3, 9, Buffer.alloc(0)),
     frame('ACK', Type.ack, 0, 4, 200, Buffer.alloc(0)),
     frame('ACK of an end that cannot take more', Type.ack, notReady, 4, 200, Buffer.alloc(0)),
@@ -165,11 +165,11 @@ function frameVectors(): FrameVector[] {
     frame('PONG', Type.pong, 0, 4, 201, Buffer.alloc(0)),
     frame('LOG', Type.log, 0, 4, 201, Buffer.from('sensor: 3 retries')),
     frame('TIME, asked by a device', Type.time, 0, 4, 201, Buffer.alloc(0)),
-    frame('TIME: 2026-01-02T03:04:05.678Z from the network', Type.time, 0, 4, 201, time()),
-    frame('BAUD: 500000', Type.baud, 0, 4, 201, littleEndian(500_000, 4)),
+    frame('TIME: 2026-01-02T03:04:05.678Z from the network', Type.time, host, 4, 201, time()),
+    frame('BAUD: 500000, of a host', Type.baud, host, 4, 201, littleEndian(500_000, 4)),
     frame('ERR', Type.err, 0, 4, 201, Buffer.alloc(0)),
     frame('type 15, of a newer version', 15, 0, 4, 201, Buffer.from('?')),
-    frame('DATA to address 5 of a bus', Type.data, more, 4, 201, Buffer.from('hello'), 5),
+    frame('DATA to address 5 of a bus', Type.data, 0, 4, 201, Buffer.from('hello'), 5),
     frame('TURN to address 5', Type.turn, 0, 5, 201, Buffer.alloc(0), 5),
     frame('DATA from address 5', Type.data, retransmitted, 201, 5, Buffer.from('hello'), 5 + fromDevice),
     frame('TURN from address 5', Type.turn, 0, 202, 5, Buffer.alloc(0), 5 + fromDevice),

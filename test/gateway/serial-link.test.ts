@@ -182,6 +182,33 @@ t.test('what nobody reads the number of carries no acknowledgement', async (t) =
   t.equal(end.writtenKinds(), 'TIME ACK')
 })
 
+for (const role of ['host', 'device'] as const) {
+  t.test(`what a line that echoes brings back of a ${role} is for nobody`, async (t) => {
+    const end = new Bench(role)
+    end.bring('open')
+    end.hear(Type.data, Buffer.from('of the peer'))
+    end.link.send(Buffer.from('one'))
+    end.clock.advanceMs(60)
+    const own = end.written.map(({ frame }) => frame)
+    t.strictSame(
+      own.map(({ type }) => type),
+      [Type.data],
+    )
+    end.forget()
+    end.told.length = 0
+    for (const type of [Type.data, Type.ack, Type.nak, Type.ping, Type.err, Type.rst]) {
+      // It would be the next one of the peer, and acknowledge what is under way.
+      const flags = role === 'host' ? Flag.host : 0
+      end.link.receive(toWire({ ...must(own[0], 'DATA'), type, flags, seq: 1, ack: 1 }))
+    }
+    end.clock.advanceMs(60)
+    t.strictSame(end.told, [])
+    t.equal(end.writtenKinds(), '')
+    t.equal(end.link.bufferedByteCount, 3)
+    t.equal(end.link.at, 'open')
+  })
+}
+
 t.test('sending stops at the window of the peer', async (t) => {
   const end = new Bench('host')
   end.bring('open', { windowFrames: 2, mtuBytes: 48, creditBytes: 4000 })
@@ -189,7 +216,7 @@ t.test('sending stops at the window of the peer', async (t) => {
   end.clock.advanceMs(60)
   t.strictSame(end.dataSeqs(), [0, 1])
   t.equal(end.written[0]?.frame.payload.length, 43)
-  t.equal(end.written[0]?.frame.flags, Flag.more)
+  t.equal(end.written[0]?.frame.flags, 0)
   t.equal(end.link.bufferedByteCount, 400)
   end.hear(Type.ack, Buffer.alloc(0), { ack: 1 })
   t.strictSame(end.dataSeqs(), [0, 1, 2])

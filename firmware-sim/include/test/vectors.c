@@ -239,7 +239,7 @@ static row fuzzed(void) {
   }
   const uint8_t seq = (uint8_t)(end.expected_seq + (draw() % 4 == 0 ? draw() % 256 : 0));
   const uint8_t ack = (uint8_t)(end.next_seq - draw() % 5);
-  const uint8_t flags = (uint8_t)(draw() % 16);
+  const uint8_t flags = (uint8_t)(draw() % 16 | (draw() % 8 == 0 ? 0 : TIDEGATE__HOST));
   if (type == TIDEGATE__BAUD && draw() % 2 == 0) {
     payload.length = 0;
     for (uint8_t at = 0; at < 4; at++) put(&payload, (uint8_t)(rates[draw() % 2] >> (8 * at)));
@@ -280,7 +280,7 @@ static void fuzz(uint32_t count) {
   const row delimiter = {{0}, 1};
   row payload = {{0}, 0};
   hello_of(&payload, end.conversation);
-  const row answer = wire_of(TIDEGATE__RSTACK, 0, 0, 0, &payload);
+  const row answer = wire_of(TIDEGATE__RSTACK, TIDEGATE__HOST, 0, 0, &payload);
   feed(&delimiter);
   feed(&answer);
   check(tidegate_link_connected(&end), "still answers");
@@ -312,6 +312,12 @@ static const char *answers(void) {
 }
 
 static void say(uint8_t type, uint8_t seq, uint8_t ack, const row *payload) {
+  const row wire = wire_of(type, TIDEGATE__HOST, seq, ack, payload);
+  feed(&wire);
+}
+
+/* What the device said itself, brought back by the line. */
+static void echo(uint8_t type, uint8_t seq, uint8_t ack, const row *payload) {
   const row wire = wire_of(type, 0, seq, ack, payload);
   feed(&wire);
 }
@@ -475,6 +481,10 @@ static void talk(void) {
   expect(0, "O", "answers a PING");
   say(15, 0, 0, &nothing);
   expect(0, "", "says nothing to an unknown type");
+  echo(TIDEGATE__DATA, 3, 0, &bytes);
+  echo(TIDEGATE__PING, 0, 0, &nothing);
+  echo(TIDEGATE__ERR, 0, 0, &nothing);
+  expect(0, "", "its own frames are for nobody");
   hello_of(&hello, end.conversation + 1);
   say(TIDEGATE__RST, 0, 0, &hello);
   expect(0, "", "bytes are read before another conversation begins");
