@@ -126,7 +126,7 @@ export class OutputBuffer {
 
 /**
  * Packets that leave as they came. Those that stand side by side in what was received and go to the same peer are copied
- * in one piece when the run ends, or not at all where they are most of a chunk that stays.
+ * at once when the run ends, a long run into memory of its own; or not at all where they are most of a chunk that stays.
  *
  * Only while somebody reads a chunk, who opens the passage and closes it before the chunk is given back.
  */
@@ -173,10 +173,14 @@ class Passage {
     this.to = undefined
     this.#from = empty
     const { byteCount } = this
+    const isLong = byteCount >= passedBytesMin
     // A view keeps all of its chunk from being freed.
-    const isMost = byteCount >= passedBytesMin && 2 * byteCount >= from.buffer.byteLength
-    if (isMost && this.#chunkStays) {
+    if (isLong && this.#chunkStays && 2 * byteCount >= from.buffer.byteLength) {
       to.reference(from.subarray(this.#start, this.#end))
+    } else if (isLong) {
+      const own = Buffer.allocUnsafeSlow(byteCount)
+      from.copy(own, 0, this.#start, this.#end)
+      to.reference(own)
     } else {
       to.ensure(byteCount)
       to.length += from.copy(to.bytes, to.length, this.#start, this.#end)

@@ -78,6 +78,20 @@ t.test('bytes come and go in order, in however many pieces they are sent', async
   t.equal(stage.acceptor.traits[0], traits)
 })
 
+t.test('all sockets are read into the same memory', async (t) => {
+  const stage = await listen(t)
+  const chunks: Buffer[] = []
+  for (const text of ['one', 'two']) {
+    const { client, owner } = await pair(t, stage)
+    owner.onChunk = (chunk) => chunks.push(chunk)
+    client.write(text)
+    await owner.until(() => owner.chunks.length === 1)
+    t.equal(owner.received.toString(), text)
+    t.equal(owner.link.chunksStay, false)
+  }
+  t.strictSame(chunks.map(String), ['two', 'two'], 'a version of Node that reads in another way makes this fail')
+})
+
 t.test('several pieces of one send are one write to the system', async (t) => {
   const stage = await listen(t)
   const { client, owner } = await pair(t, stage)
@@ -316,7 +330,6 @@ t.test('an aborted attempt says nothing any more', async (t) => {
 t.test('what many peers send at once is taken in several turns, in order, and before their ends', async (t) => {
   const stage = await listen(t)
   const peerCount = 10
-  const sent = Buffer.from(Array.from({ length: 60_000 }, (_, i) => i % 251))
   /** What was taken in each turn of the event loop: a piece takes 1 ms. */
   const turnsMs: number[] = [0]
   const taken = new Map<RecordingOwner, Buffer[]>()
@@ -327,8 +340,9 @@ t.test('what many peers send at once is taken in several turns, in order, and be
   }
   count()
   const ends: Promise<void>[] = []
-  for (let i = 0; i < peerCount; i++) {
-    const { client, owner } = await pair(t, stage)
+  const pairs = await Promise.all(Array.from({ length: peerCount }, () => pair(t, stage)))
+  for (const [peer, { client, owner }] of pairs.entries()) {
+    const sent = Buffer.from(Array.from({ length: 60_000 }, (_, i) => (i + peer) % 251))
     taken.set(owner, [])
     owner.receive = (chunk) => {
       taken.get(owner)?.push(Buffer.from(chunk))

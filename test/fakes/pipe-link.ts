@@ -8,7 +8,6 @@ import type { Link, LinkOwner } from '../../src/ports/transport.ts'
 export class PipeLink implements Link {
   readonly remote: string
   readonly identity: string | undefined
-  readonly chunksStay = true
   owner: LinkOwner | undefined
   /** What the owner sent and nobody took yet. */
   #sent: Buffer[] = []
@@ -60,7 +59,13 @@ export class PipeLink implements Link {
   deliver(bytes: Uint8Array): void {
     if (this.#isClosed) return
     if (this.isPaused) this.#held.push(Buffer.from(bytes))
-    else this.owner?.receive(Buffer.from(bytes))
+    else this.#lend(Buffer.from(bytes))
+  }
+
+  /** What the owner keeps of a chunk without copying it is overwritten. */
+  #lend(chunk: Buffer): void {
+    this.owner?.receive(chunk)
+    chunk.fill(0xee)
   }
 
   /** Everything sent since the last call. */

@@ -111,6 +111,31 @@ t.test('messages of QoS 0 to one peer of the same version are copied once, toget
   t.end()
 })
 
+t.test('a long run is copied into a piece of its own, with no room behind it', (t) => {
+  const message: Arriving = { topic: 'a/b', payloadBytes: 1024, qos: 0, retain: false, hasProperties: false }
+  const chunk = chunkOf(
+    Array.from({ length: 40 }, () => message),
+    4,
+  )
+  const frames = new FrameDecoder(1_000_000)
+  const memo = new TopicMemo()
+  const out = new OutputBuffer()
+  const received = Buffer.from(chunk)
+  frames.push(received)
+  passage.open(false)
+  while (frames.next()) {
+    const passed = decodePublish(frames.bytes, frames.start, frames.end, frames.header & 15, 4, memo)
+    encodePublish(out, passed, 4, 0, false, false, 0, undefined, unlimited)
+  }
+  passage.close()
+  received.fill(0xee)
+  const long = out.take().filter((piece) => piece.length > 1024)
+  t.equal(long.length, 1)
+  t.equal(long[0]?.buffer.byteLength, long[0]?.length)
+  t.ok(chunk.subarray(-(long[0]?.length ?? 0)).equals(long[0] ?? chunk))
+  t.end()
+})
+
 t.test('what is most of a chunk that stays is not copied at all, and a small part of one is', (t) => {
   const message: Arriving = { topic: 'a/b', payloadBytes: 1024, qos: 0, retain: false, hasProperties: false }
   const chunk = chunkOf(

@@ -14,6 +14,8 @@ const pieceBytesMin = 16_384
 const pieceBytesMax = 65_536
 
 export interface Reader {
+  /** Whether the bytes of a chunk stay as they were when it was read. */
+  readonly chunksStay: boolean
   /** What was read of it and not taken yet: nothing more is read meanwhile. */
   unread: Buffer | undefined
   deliver(chunk: Buffer): void
@@ -35,7 +37,7 @@ class ReadTurns {
   take(reader: Reader, chunk: Buffer): void {
     const rest = this.#waiting.length > 0 ? chunk : this.#deliver(reader, chunk)
     if (rest === undefined) return
-    reader.unread = rest
+    reader.unread = reader.chunksStay ? rest : Buffer.from(rest)
     reader.hold()
     this.#waiting.push(reader)
   }

@@ -10,11 +10,13 @@
  * peer when somebody wants to know it, and tells the system what it wants of the socket when that begins to matter.
  */
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import { Failure } from '../../lib/errors.ts'
 import type { Link, LinkOwner } from '../../ports/transport.ts'
 import { formatAddress } from './address.ts'
 import { describeError } from './network-error.ts'
 import { type Reader, readTurns } from './read-turns.ts'
+import { readIntoShared } from './shared-buffer.ts'
 
 /** For a peer that does not finish what was ended. */
 export const lingerMs = 2000
@@ -89,6 +91,10 @@ function onData(this: Socket, chunk: Buffer): void {
   ;(this as LinkedSocket)[linkOf].onData(chunk)
 }
 
+function onRead(this: Socket, byteCount: number, buffer: Buffer): void {
+  ;(this as LinkedSocket)[linkOf].onData(buffer.subarray(0, byteCount))
+}
+
 function onEnd(this: Socket): void {
   ;(this as LinkedSocket)[linkOf].onEnd()
 }
@@ -103,8 +109,8 @@ function onClose(this: Socket): void {
 
 class SocketLink implements Link, Reader {
   unread: Buffer | undefined = undefined
-  /** Node reads into fresh memory each time. */
-  readonly chunksStay = true
+  /** By itself Node reads into fresh memory each time. */
+  readonly chunksStay: boolean
   readonly identity: string | undefined
   readonly #socket: Socket
   #remote: string | undefined
@@ -122,13 +128,17 @@ class SocketLink implements Link, Reader {
     this.identity = identity
     this.#remote = remote
     this.#socket = socket
+    // TLS and what came before this was a link are read as usual.
+    const isPlain = !(socket instanceof TLSSocket) && socket.readableLength === 0
+    this.chunksStay = !(isPlain && readIntoShared(socket, onRead))
   }
 
   bind(owner: LinkOwner): void {
     this.#owner = owner
     const socket = this.#socket as LinkedSocket
     socket[linkOf] = this
-    socket.on('error', onError).on('close', onClose).on('end', onEnd).on('data', onData)
+    socket.on('error', onError).on('close', onClose).on('end', onEnd)
+    if (this.chunksStay) socket.on('data', onData)
     probeLater(socket)
   }
 
