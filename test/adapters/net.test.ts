@@ -1,10 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { connect, Socket } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createTcpDialer } from '../../src/adapters/net/dial.ts'
 import type { NetListener } from '../../src/adapters/net/listener.ts'
+import { readIntoShared } from '../../src/adapters/net/shared-buffer.ts'
 import { listenTcp } from '../../src/adapters/net/tcp.ts'
 import { Failure } from '../../src/lib/errors.ts'
 import type { DialOutcome, ListenerTraits } from '../../src/ports/transport.ts'
@@ -90,6 +91,17 @@ t.test('all sockets are read into the same memory', async (t) => {
     t.equal(owner.link.chunksStay, false)
   }
   t.strictSame(chunks.map(String), ['two', 'two'], 'a version of Node that reads in another way makes this fail')
+})
+
+t.test('a socket that cannot be read so is left alone', async (t) => {
+  const socket = new Socket()
+  const fieldCount = Reflect.ownKeys(socket).length
+  t.equal(
+    readIntoShared(socket, () => {}),
+    false,
+    'it has no handle',
+  )
+  t.equal(Reflect.ownKeys(socket).length, fieldCount)
 })
 
 t.test('several pieces of one send are one write to the system', async (t) => {

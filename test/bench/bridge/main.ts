@@ -94,7 +94,8 @@ async function away(loads: Loads): Promise<void> {
   row('  drained', `${round(result.drainedPerSecond)} msg/s`, '')
   row('  once and in order', result.isComplete ? 'all' : 'NOT ALL', verdict('all', result.isComplete))
   for (const { percent, megabytes, timeToEmptyError } of result.points) {
-    row(`  at ${percent} %`, `${megabytes.toFixed(0)} MB, time to empty ${signed(timeToEmptyError)} %`, '')
+    const told = Number.isNaN(timeToEmptyError) ? 'not told yet' : `${signed(timeToEmptyError)} %`
+    row(`  at ${percent} %`, `${megabytes.toFixed(0)} MB, time to empty ${told}`, '')
   }
   const more = highestMegabytes - restingMegabytes
   row('  memory', `${restingMegabytes.toFixed(0)} MB, +${more.toFixed(0)} MB at most`, '')
@@ -119,7 +120,7 @@ async function away(loads: Loads): Promise<void> {
 }
 
 function row(what: string, figure: string, goal: string | false): void {
-  console.log(`${what.padEnd(28)}${figure.padEnd(32)}${goal || ''}`.trimEnd())
+  console.log(`${what.padEnd(28)}${figure.padEnd(34)}${goal || ''}`.trimEnd())
 }
 
 function atLeast(value: number, goal: number): string {

@@ -41,7 +41,7 @@ export interface Offline {
 export interface Point {
   readonly percent: number
   readonly megabytes: number
-  /** Signed: told too long is above 0. */
+  /** Signed: told too long is above 0; NaN where nothing was told yet. */
   readonly timeToEmptyError: number
 }
 
