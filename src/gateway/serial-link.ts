@@ -454,7 +454,7 @@ export class SerialLink {
     this.#sendOutside(FrameType.time, encodeTime(clock.wallMs() + underWayMs, quality))
   }
 
-  /** undefined also for our own frames, which a line that echoes brings back. */
+  /** undefined also for an end of our own kind: with that there is nothing to agree on. */
   #decodePeer(frame: LinkFrame): LinkHello | undefined {
     const peer = decodeHello(frame.payload)
     return peer?.role === this.#role ? undefined : peer
