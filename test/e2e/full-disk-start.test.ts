@@ -8,7 +8,7 @@ import { substitutePaths } from '../../src/admin/control-path.ts'
 import { temporaryFolder } from '../power-cut/disk.ts'
 import { Peer } from '../power-cut/peer.ts'
 import { builtFile } from '../power-cut/workload.ts'
-import { fill, mountSmall, sleep, World } from './sick-disk-world.ts'
+import { asides, fill, mountSmall, scribble, sleep, World } from './sick-disk-world.ts'
 
 if (!existsSync(builtFile)) execFileSync('npm', ['run', 'build'], { stdio: 'ignore' })
 t.setTimeout(600_000)
@@ -120,6 +120,24 @@ for (const [title, signal, outage] of [
     t.strictSame(await world.waiting(1), ['m5'], 'what was given out meanwhile was written down')
   })
 }
+
+t.test('a store found damaged once it can be written gives way to a new one', { buffered: true }, async (t) => {
+  const mount = mountSmall(t, '8m')
+  if (mount === undefined) return
+  const world = await World.start(t, { dataDir: mount, env: noSpaceLeftAlone })
+  await world.taken(1)
+  await world.node.end('SIGTERM')
+  remount(mount, 'ro')
+  await world.start('full')
+  await world.refused(3)
+  remount(mount, 'rw')
+  scribble(world.database, 0, 4096)
+  await world.alarmBegins('store_damaged')
+  t.equal(asides(world).length, 1, 'what was there is put aside')
+  await world.taken(5)
+  await world.restart()
+  t.ok((await world.waiting(1)).includes('m5'))
+})
 
 t.test(
   'a start is refused with the reason where what is stored cannot be read without writing',
