@@ -109,7 +109,7 @@ function onClose(this: Socket): void {
 
 class SocketLink implements Link, Reader {
   unread: Buffer | undefined = undefined
-  /** By itself Node reads into fresh memory each time. */
+  /** Unless they are in the memory that sockets share. */
   readonly chunksStay: boolean
   readonly identity: string | undefined
   readonly #socket: Socket
