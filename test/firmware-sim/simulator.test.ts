@@ -1,11 +1,14 @@
 /** The command of the simulator, with real ptys and real brokers. */
 import { execFile, spawn, spawnSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { freePort } from '../../firmware-sim/free-port.ts'
+import { LinkDecoder } from '../../src/gateway/link-decoder.ts'
+import { FrameFlag } from '../../src/gateway/link-frame.ts'
+import { readCaptureLine } from '../../src/lib/line-capture.ts'
 
 /** Each is a process that mostly waits. */
 t.jobs = 3
@@ -70,16 +73,35 @@ t.test('a run against an edge of its own', { buffered: true }, async (t) => {
 t.test(
   'echo, breaks, silence, busy boards and nonsense between readings cost nothing that was acknowledged',
   async (t) => {
-    const { stdout } = await sim('run', 'firmware-sim/scenarios/odd-lines.toml')
+    const capture = join(t.testdir(), 'passed')
+    const { stdout } = await sim('run', 'firmware-sim/scenarios/odd-lines.toml', '--capture', capture)
     for (const kind of ['echo', 'busy', 'break', 'silence', 'partial-line', 'giant-line'])
       t.match(stdout, `  ${kind}: all of`)
     for (const id of ['meter-2', 'far', 'printer-2', 'speaker']) t.match(stdout, new RegExp(`${id} .* ok\n`))
-    // Whether frames collide with an echo, and a busy board overruns, is a matter of real time here; board.test.ts
+    const echoCount = echoCountOf('meter-1', capture)
+    t.ok(echoCount > 0, `${echoCount} frames of the gateway came back to it`)
+    // How many a device hears damaged, and whether a busy board overruns, is a matter of real time here; board.test.ts
     // shows the latter in virtual time.
     t.match(stdout, /meter: 0 resets, \d+ damaged frames, [1-9]\d* frames sent again, \d+ bytes overrun/)
     t.match(stdout, /As expected\.\n$/)
   },
 )
+
+/** How many frames of the gateway it heard itself on the line of a device. */
+function echoCountOf(device: string, capture: string): number {
+  let echoCount = 0
+  const decoder = new LinkDecoder(2048, {
+    onFrame: ({ flags }) => {
+      if ((flags & FrameFlag.host) !== 0) echoCount++
+    },
+    onGarbage: () => {},
+  })
+  for (const text of readFileSync(capture, 'utf8').split('\n')) {
+    const piece = readCaptureLine(text)
+    if (piece?.line === device && piece.from === 'device') decoder.push(piece.bytes)
+  }
+  return echoCount
+}
 
 t.test('what the broker drops on purpose is no loss: its ledger says as much as is missing', async (t) => {
   const { stdout } = await sim('run', 'firmware-sim/scenarios/full-queue.toml')
