@@ -47,6 +47,11 @@ export class Bench {
     this.link = new SerialLink(role, baudRate, owner, this.clock, new SeededRandom(3))
   }
 
+  /** What the frames of the link say of who speaks. */
+  get ownFlag(): number {
+    return this.role === 'host' ? Flag.host : 0
+  }
+
   /** Into `state`, with a silent line, a peer with these limits, and nothing noted. */
   bring(state: State, limits: Limits = {}): void {
     if (state !== 'closed') this.link.open()
@@ -61,7 +66,7 @@ export class Bench {
   }
 
   hear(type: number, payload = nothing, head: Partial<Frame> = {}): void {
-    const flags = (head.flags ?? 0) | (this.role === 'device' ? Flag.host : 0)
+    const flags = (head.flags ?? 0) | (this.ownFlag ^ Flag.host)
     this.link.receive(toWire({ type, seq: 0, ack: 0, ...head, flags, payload }))
   }
 
@@ -109,7 +114,7 @@ export class Bench {
 
   #onWritten(bytes: Buffer): void {
     const wire = must(fromWire(bytes.subarray(1, -1)), 'whole frame')
-    assert((wire.flags & Flag.host) === (this.role === 'host' ? Flag.host : 0), 'it says who speaks')
+    assert((wire.flags & Flag.host) === this.ownFlag, 'it says who speaks')
     const frame = { ...wire, flags: wire.flags & ~Flag.host }
     if (frame.type === Type.rst) this.askedFor = conversationOf(frame)
     this.written.push({ frame, atMs: this.clock.nowMs(), wireBytes: bytes.length })

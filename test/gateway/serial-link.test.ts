@@ -15,7 +15,7 @@ const events = {
   'RST of another conversation': (end) => end.hear(Type.rst, end.hello({ conversation: 77 })),
   'RST of a restarted peer': (end) => end.hear(Type.rst, end.hello({ conversation: 78, bootId: 999 })),
   'RST of the open conversation': (end) => end.hear(Type.rst, end.hello({ conversation: end.askedFor })),
-  'RST that is our own echo': (end) => end.hear(Type.rst, end.hello({ conversation: 79, role: end.role })),
+  'RST of our own role': (end) => end.hear(Type.rst, end.hello({ conversation: 79, role: end.role })),
   'RST without fields': (end) => end.hear(Type.rst, Buffer.alloc(0)),
   'RSTACK to our RST': (end) => end.hear(Type.rstAck, end.hello({ conversation: end.askedFor })),
   'RSTACK to an older RST': (end) => end.hear(Type.rstAck, end.hello({ conversation: 80 })),
@@ -54,7 +54,7 @@ const transitions: Record<Role, Record<State, Record<Event, Outcome>>> = {
       'RST of another conversation': ['open', 'RSTACK', 'up'],
       'RST of a restarted peer': ['open', 'RSTACK', 'up'],
       'RST of the open conversation': ['open', 'RSTACK', 'up'],
-      'RST that is our own echo': nothing('resetting'),
+      'RST of our own role': nothing('resetting'),
       'RST without fields': nothing('resetting'),
       'RSTACK to our RST': ['open', '', 'up'],
       'RSTACK to an older RST': nothing('resetting'),
@@ -81,7 +81,7 @@ const transitions: Record<Role, Record<State, Record<Event, Outcome>>> = {
       'RST of another conversation': ['open', 'RSTACK', 'down peer began anew, up'],
       'RST of a restarted peer': ['open', 'RSTACK', 'down peer restarted, up'],
       'RST of the open conversation': ['open', 'RSTACK', ''],
-      'RST that is our own echo': nothing('open'),
+      'RST of our own role': nothing('open'),
       'RST without fields': nothing('open'),
       'RSTACK to our RST': nothing('open'),
       'RSTACK to an older RST': nothing('open'),
@@ -198,8 +198,7 @@ for (const role of ['host', 'device'] as const) {
     end.told.length = 0
     for (const type of [Type.data, Type.ack, Type.nak, Type.ping, Type.err, Type.rst]) {
       // It would be the next one of the peer, and acknowledge what is under way.
-      const flags = role === 'host' ? Flag.host : 0
-      end.link.receive(toWire({ ...must(own[0], 'DATA'), type, flags, seq: 1, ack: 1 }))
+      end.link.receive(toWire({ ...must(own[0], 'DATA'), type, flags: end.ownFlag, seq: 1, ack: 1 }))
     }
     end.clock.advanceMs(60)
     t.strictSame(end.told, [])

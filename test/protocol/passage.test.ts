@@ -64,6 +64,34 @@ function relay(
   return outputs.map((out) => Buffer.concat(out.take()))
 }
 
+/** The first `countMax` messages, which are of QoS 0, all go to one peer of the same version. */
+function passOn(
+  received: Buffer,
+  out: OutputBuffer,
+  version: Version,
+  chunkStays: boolean,
+  countMax = unlimited,
+): void {
+  const frames = new FrameDecoder(1_000_000)
+  const memo = new TopicMemo()
+  frames.push(received)
+  passage.open(chunkStays)
+  for (let count = 0; count < countMax && frames.next(); count++) {
+    const passed = decodePublish(frames.bytes, frames.start, frames.end, frames.header & 15, version, memo)
+    encodePublish(out, passed, version, 0, false, false, 0, undefined, unlimited)
+  }
+  passage.close()
+}
+
+const kilobyte: Arriving = { topic: 'a/b', payloadBytes: 1024, qos: 0, retain: false, hasProperties: false }
+
+function kilobytes(count: number, version: Version): Buffer {
+  return chunkOf(
+    Array.from({ length: count }, () => kilobyte),
+    version,
+  )
+}
+
 t.test('what is passed on is what would have been written', (t) => {
   const some = fc.array(arriving, { minLength: 1, maxLength: 40 })
   const ways = fc.array(leaving, { minLength: 1, maxLength: 40 })
@@ -80,30 +108,20 @@ t.test('what is passed on is what would have been written', (t) => {
 })
 
 t.test('messages of QoS 0 to one peer of the same version are copied once, together', (t) => {
-  const message: Arriving = { topic: 'a/b', payloadBytes: 1024, qos: 0, retain: false, hasProperties: false }
   const { copy } = Buffer.prototype
   t.teardown(() => {
     Buffer.prototype.copy = copy
   })
   for (const version of [4, 5] as const) {
-    const messages = Array.from({ length: 30 }, () => message)
-    const chunk = chunkOf(messages, version)
-    const frames = new FrameDecoder(1_000_000)
-    const memo = new TopicMemo()
+    const chunk = kilobytes(30, version)
     const out = new OutputBuffer()
     out.ensure(chunk.length)
-    frames.push(chunk)
     let copyCount = 0
     Buffer.prototype.copy = function (...args: Parameters<typeof copy>) {
       copyCount++
       return copy.apply(this, args)
     }
-    passage.open(false)
-    while (frames.next()) {
-      const passed = decodePublish(frames.bytes, frames.start, frames.end, frames.header & 15, version, memo)
-      encodePublish(out, passed, version, 0, false, false, 0, undefined, unlimited)
-    }
-    passage.close()
+    passOn(chunk, out, version, false)
     Buffer.prototype.copy = copy
     t.equal(copyCount, 1)
     t.ok(Buffer.concat(out.take()).equals(chunk))
@@ -112,22 +130,10 @@ t.test('messages of QoS 0 to one peer of the same version are copied once, toget
 })
 
 t.test('a long run is copied into a piece of its own, with no room behind it', (t) => {
-  const message: Arriving = { topic: 'a/b', payloadBytes: 1024, qos: 0, retain: false, hasProperties: false }
-  const chunk = chunkOf(
-    Array.from({ length: 40 }, () => message),
-    4,
-  )
-  const frames = new FrameDecoder(1_000_000)
-  const memo = new TopicMemo()
+  const chunk = kilobytes(40, 4)
   const out = new OutputBuffer()
   const received = Buffer.from(chunk)
-  frames.push(received)
-  passage.open(false)
-  while (frames.next()) {
-    const passed = decodePublish(frames.bytes, frames.start, frames.end, frames.header & 15, 4, memo)
-    encodePublish(out, passed, 4, 0, false, false, 0, undefined, unlimited)
-  }
-  passage.close()
+  passOn(received, out, 4, false)
   received.fill(0xee)
   const long = out.take().filter((piece) => piece.length > 1024)
   t.equal(long.length, 1)
@@ -137,28 +143,16 @@ t.test('a long run is copied into a piece of its own, with no room behind it', (
 })
 
 t.test('what is most of a chunk that stays is not copied at all, and a small part of one is', (t) => {
-  const message: Arriving = { topic: 'a/b', payloadBytes: 1024, qos: 0, retain: false, hasProperties: false }
-  const chunk = chunkOf(
-    Array.from({ length: 40 }, () => message),
-    4,
-  )
+  const chunk = kilobytes(40, 4)
   for (const [count, isReferenced] of [
     [40, true],
     [20, true],
     [10, false],
   ] as const) {
-    const frames = new FrameDecoder(1_000_000)
-    const memo = new TopicMemo()
     const out = new OutputBuffer()
     out.ensure(chunk.length)
     const received = Buffer.from(new Uint8Array(chunk).buffer)
-    frames.push(received)
-    passage.open(true)
-    for (let index = 0; index < count && frames.next(); index++) {
-      const passed = decodePublish(frames.bytes, frames.start, frames.end, frames.header & 15, 4, memo)
-      encodePublish(out, passed, 4, 0, false, false, 0, undefined, unlimited)
-    }
-    passage.close()
+    passOn(received, out, 4, true, count)
     const pieces = out.take()
     t.equal(
       pieces.some(({ buffer }) => buffer === received.buffer),
